@@ -1,0 +1,70 @@
+# Every target sets up what it needs; the two a newcomer types are `make demo` and `make test`.
+
+PYTHON ?= python3
+VENV   := .venv
+BIN    := $(VENV)/bin
+READY  := $(VENV)/.ready
+TOOLS  := $(VENV)/.tools
+PYTEST := $(BIN)/python -m pytest -q
+
+# Debian packages that some tests call; without one of them those tests skip and say so
+TEST_PACKAGES := strace faketime
+
+export PIP_DISABLE_PIP_VERSION_CHECK := 1
+export PYTHONUTF8 := 1
+MAKEFLAGS += --no-print-directory
+
+.PHONY: help demo test lint bench chaos soak mutants doc clean
+.DEFAULT_GOAL := help
+
+help:  ## this list
+	@sed -n 's/^\([a-z]*\):[^#]*## \(.*\)/  make \1	\2/p' Makefile | expand -t 18
+
+demo: $(READY)  ## run a real job and print its whole story
+	@$(BIN)/python etc/demo/demo.py
+
+test: $(READY) $(TOOLS)  ## run all tests: the fast ones first, then the slow ones
+	@mkdir -p build
+	@echo "fast tests"
+	@$(PYTEST) -m "not slow" --durations=5 --junit-xml=build/fast.xml
+	@echo "slow tests"
+	@$(PYTEST) -m slow --durations=10 --junit-xml=build/slow.xml
+	@$(BIN)/python tests/tally.py build/fast.xml build/slow.xml
+
+lint: $(READY) doc  ## style, types, layers, documentation
+	@$(BIN)/ruff check
+	@$(BIN)/ruff format --check
+	@$(BIN)/mypy
+	@$(BIN)/lint-imports --no-cache
+	@$(PYTEST) tests/system/test_docs.py
+
+bench: $(READY)  ## measure against the floor and the peers
+	@set -e; for script in tests/bench/bench_*.py; do $(BIN)/python $$script; done
+
+chaos: $(READY) $(TOOLS)  ## the fault tests at full size
+	@AVE_TEST_SCALE=10 $(PYTEST) tests/chaos
+
+soak: $(READY) $(TOOLS)  ## the fault tests at ten times full size
+	@AVE_TEST_SCALE=100 $(PYTEST) tests/chaos
+
+mutants: $(READY)  ## plant known defects; a test must catch each
+	@$(BIN)/python tests/mutants/run.py
+
+doc: $(READY)  ## build the documentation into doc/_build/html
+	@$(BIN)/sphinx-build -nWq --keep-going doc doc/_build/html
+
+clean:  ## remove everything that make has made
+	@rm -rf $(VENV) build dist doc/_build demo-home *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis
+
+# Set-up
+
+$(READY): setup.py
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed: make PYTHON=python3.x")'
+	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || etc/apt-install python3-venv
+	@echo "setting up $(VENV) (takes a minute the first time)"
+	@$(PYTHON) -m venv $(VENV)
+	@$(BIN)/pip install -q -e '.[lab,dev]'
+	@touch $@
+
+$(TOOLS): Makefile | $(READY)
+	@etc/apt-install $(TEST_PACKAGES) && touch $@ || echo "the tests that need them will skip"
