@@ -1,0 +1,75 @@
+"""The scheduler of the demo: run one real job under a new GUID, then prove and tell its story.
+
+Its AVE home is ./demo-home, which stays, so that the story can be read again. What it starts, it stops.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import uuid
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import vcsjob
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+TREE = Path(__file__).resolve().parent
+HOME = TREE.parents[1] / "demo-home"
+BIN = Path(sys.executable).parent
+
+
+def main() -> int:
+    """Run the demo; 0 only if the job ended as expected and every record of it is accounted for."""
+    HOME.mkdir(exist_ok=True)
+    os.environ["AVE_HOME"] = str(HOME)
+    os.environ["PATH"] = f"{BIN}{os.pathsep}{os.environ['PATH']}"
+    guid = f"demo-{uuid.uuid4()}"
+    ave("config", "--bootstrap")
+    with service("ave-logd"):
+        print(f"GUID: {guid}", flush=True)
+        status = vcsjob.execute_job(str(TREE), "run_suite", env=["PATH"], log_path=str(HOME / "job.log"), guid=guid)
+        print(f"the job ended with {vcsjob.exit_to_str(status)}", flush=True)
+        done = ave("wait", guid, "--timeout", "30") + ave("audit", guid) + ave("show", guid)
+    where_to_look(guid)
+    return int(done != 0 or status != vcsjob.FAILURES)
+
+
+def ave(*arguments: str) -> int:
+    """Run the `ave` program, its command line shown first, and return its exit code."""
+    print(f"\n$ ave {' '.join(arguments)}", flush=True)
+    return subprocess.run([BIN / "ave", *arguments], check=False).returncode
+
+
+@contextmanager
+def service(*command: str) -> Iterator[None]:
+    """Keep a service of this virtual environment running for a while."""
+    process = subprocess.Popen([BIN / command[0], *command[1:]], start_new_session=True)
+    try:
+        yield
+    finally:
+        process.terminate()
+        process.wait(timeout=10)
+
+
+def where_to_look(guid: str) -> None:
+    """Say what the reader can do next."""
+    print(f"""
+Where to look next:
+  export AVE_HOME={HOME} PATH={BIN}:$PATH
+  ave show {guid}
+  ave find --kind verdict --result failure
+  ave --help
+  less -R {HOME / "job.log"}
+  doc/tutorial.rst explains what happened here; make doc builds the pages.""")
+
+
+if __name__ == "__main__":
+    # a terminated demo, too, stops what it started
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
+    sys.exit(main())
