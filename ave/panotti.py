@@ -1,0 +1,82 @@
+"""Shouting to Panotti: a structured entry under a run's GUID, kept before the call returns."""
+
+from __future__ import annotations
+
+import os
+
+from ave import home as homes
+from ave import spool
+from ave.exceptions import AveException, SpoolError
+from ave.record import GUID_MIN
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+__all__ = ["shout"]
+
+#: What was told on stderr already.
+_told: set[str] = set()
+
+#: home -> whether entries are wanted there, read once per process.
+_enabled: dict[str | None, bool] = {}
+
+
+def shout(guid: str | None, json_data: dict[Any, Any], home: str | None = None, print_errors: bool = False) -> None:
+    """Keep an entry for the run `guid`; ave-logd brings it to the store that panotti.json names.
+
+    Silent without a GUID, without panotti.json, when that says `"enabled": false`, and on bad input. Never
+    raises, blocks, forks or starts a thread, and never changes `json_data`. When it returns, the entry survives
+    the death of this process, unless the disk or the quota is full: that is told once on stderr, and counted.
+
+    Args:
+        guid: the run, at least 10 characters.
+        json_data: the entry. With a key `exception` it becomes a record of that kind. Values that are not JSON
+            become strings, and are marked.
+        home: the directory that holds `.ave`; as for `ave.home.find`.
+        print_errors: print one line to stderr for every entry that is not kept, with the reason.
+
+    Example:
+        >>> shout("20261122-nightly-17", {"title": "flashing", "handset": "yuga"})
+    """
+    if not guid:
+        return
+    try:
+        _check(guid, json_data)
+        if _is_enabled(home):
+            spool.append("exception" if "exception" in json_data else "shout", guid, json_data, source="panotti", home=home)
+    except SpoolError as error:
+        if print_errors or str(error) not in _told:
+            _told.add(str(error))
+            _print(error)
+    except Exception as error:  # noqa: BLE001 - the border to somebody's test: nothing may leave here
+        if print_errors:
+            _print(error)
+
+
+def _is_enabled(home: str | None) -> bool:
+    """Tell whether panotti.json is there and says so; ConfigError if it is broken."""
+    key = os.environ.get("AVE_HOME") if home is None else home
+    enabled = _enabled.get(key)
+    if enabled is None:
+        enabled = _enabled[key] = bool(homes.load("panotti", homes.find(home))["enabled"])
+    return enabled
+
+
+def _check(guid: str, json_data: dict[Any, Any]) -> None:
+    if not isinstance(guid, str) or len(guid) < GUID_MIN:
+        raise AveException(
+            f'"guid" must be a string of {GUID_MIN} or more characters, current value: "{guid}" (type: {type(guid)})'
+        )
+    if not isinstance(json_data, dict):
+        raise AveException(
+            f'"json_data" must be a dictionary, current value: "{json_data}" (type: {type(json_data)})'
+        )
+
+
+def _print(error: Exception) -> None:
+    message = " ".join(f"ave.panotti: not kept: {error}".split())
+    try:
+        os.write(2, message.encode("utf-8", "backslashreplace") + b"\n")
+    except OSError:
+        pass  # stderr is closed or full: there is nobody left to tell

@@ -1,0 +1,16 @@
+"""The spool: what a job says is on this host's disk before the call returns.
+
+The append side is here: `append`, `append_all`, `close`. Three words say how safe a record is:
+
+queued: the write returned; it survives the death of the process.
+synced: fdatasync returned; it survives a power cut.
+stored: every required store of its kind acknowledged it.
+
+The policy (`"spool": {"policy": ...}` in panotti.json) says when `queued` becomes `synced`: `host`, ave-logd
+syncs growing segments every 500 ms; `class`, the emitter itself syncs each verdict and exception; `always`, it
+syncs each record; `none`, the kernel does when it likes.
+"""
+
+from ave.spool.writer import QUEUED, SYNCED, append, append_all, close
+
+__all__ = ["QUEUED", "SYNCED", "append", "append_all", "close"]

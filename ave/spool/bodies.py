@@ -1,0 +1,158 @@
+"""From a caller's dict to the JSON texts of one record, or of several when it is long.
+
+Every body that enters the spool passes here once: made plain, redacted, cut. A flat body of short values
+whose keys were seen before, which is nearly every shout, takes the short way: one encoding and a few looks.
+"""
+
+from __future__ import annotations
+
+from json import JSONEncoder
+
+from ave import redact
+from ave.record import INT_MAX, INT_MIN, RESERVED, plain, plain_items
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from typing import Any
+
+__all__ = ["VALUE_MAX", "encode", "parts", "short"]
+
+#: Characters one value, and the values of one record together, may have before they are cut.
+VALUE_MAX = 64 * 1024
+
+#: Fields a body may have before it is handled one field at a time.
+FIELDS_MAX = 256
+
+#: Characters of a long value that stay in the record itself.
+KEPT = 1024
+
+#: Characters of a long value that are redacted at once; a secret across such a border would be missed,
+#: so borders are laid at line ends, or at blanks, where there are any.
+WINDOW = 1024 * 1024
+
+_encode = JSONEncoder(ensure_ascii=False, separators=(",", ":"), allow_nan=False).encode
+
+
+def encode(body: dict[str, Any]) -> bytes:
+    """Return the JSON text of a plain body."""
+    return _encode(body).encode()
+
+
+def short(body: dict[Any, Any]) -> bytes | None:
+    """Return the JSON text of a body that needs no change at all; None sends the caller to `parts`."""
+    if len(body) > FIELDS_MAX:
+        return None
+    total = 0
+    for value in body.values():
+        kind = type(value)
+        if kind is str:
+            total += len(value)
+        elif kind is int:
+            if not INT_MIN <= value <= INT_MAX:
+                return None
+        elif kind is not float and kind is not bool and value is not None:
+            return None
+    if total > VALUE_MAX:
+        return None
+    try:
+        text = _encode(body)
+        if redact.is_clean(body, text) and RESERVED.isdisjoint(body):
+            return text.encode()
+    except (TypeError, ValueError):  # a key that is no string, NaN, a lone surrogate
+        pass
+    return None
+
+
+def parts(body: dict[Any, Any]) -> Iterator[dict[str, Any]]:
+    """Yield the plain, redacted bodies that `body` becomes: the record itself, then what continues it.
+
+    A continuation has either `fields`, more fields of the same body, or `path`, `offset` and `text`: more of
+    the string `path` from that character on; the last one of a string has its `length` and `sha256` too.
+    The continuations lack `_continues` yet, for the id of the first record is not known here.
+    """
+    if len(body) <= FIELDS_MAX and not any(isinstance(value, str) and len(value) > VALUE_MAX for value in body.values()):
+        whole, marks = plain(body)
+        whole = redact.redact(whole)
+        if marks:
+            whole["_marks"] = marks
+        if len(_encode(whole)) <= VALUE_MAX:
+            yield whole
+            return
+    yield from _cut(body)
+
+
+def _cut(body: dict[Any, Any]) -> Iterator[dict[str, Any]]:
+    """Spread a body over several records, never holding more than one record and one value of it at a time."""
+    marks: list[dict[str, str]] = []
+    fields: dict[str, Any] = {}
+    long: list[tuple[str, str, bool]] = []
+    size, is_head = 0, True
+    for item in plain_items(body, marks):
+        name, value, text = _field(*item)
+        if text is not None:
+            is_json = not isinstance(item[1], str)
+            marks.append({"path": name, "was": "long json" if is_json else "long"})
+            long.append((name, text, is_json))
+        grown = len(name) + len(_encode(value)) + 4
+        if fields and size + grown > VALUE_MAX:
+            yield _part(fields, marks, is_head)
+            fields, size, is_head = {}, 0, False
+            marks.clear()
+        fields[name] = value
+        size += grown
+    yield _part(fields, marks, is_head)
+    for name, text, is_json in long:
+        yield from _pieces(name, text, is_json)
+
+
+def _field(name: str, value: Any) -> tuple[str, Any, str | None]:
+    """Redact one field; return what of it is kept in place and, if it is long, its whole text."""
+    if isinstance(value, str) and len(value) > VALUE_MAX and not redact.is_secret_name(name):
+        return name, next(_windows(name, value))[:KEPT], value
+    ((name, value),) = redact.redact({name: value}).items()
+    text = _encode(value)
+    if len(text) > VALUE_MAX:
+        return name, text[:KEPT], text
+    return name, value, None
+
+
+def _part(fields: dict[str, Any], marks: list[dict[str, str]], is_head: bool) -> dict[str, Any]:
+    part = fields if is_head else {"fields": fields}
+    if marks:
+        part["_marks"] = list(marks)
+    return part
+
+
+def _pieces(name: str, text: str, is_json: bool) -> Iterator[dict[str, Any]]:
+    """Yield a long text behind its first `KEPT` characters, in pieces."""
+    from hashlib import sha256  # noqa: PLC0415 - costs a job 2 ms, and long values are rare
+
+    digest, offset = sha256(), 0
+    waiting: dict[str, Any] | None = None
+    for window in (text,) if is_json else _windows(name, text):
+        for begin in range(0, len(window), VALUE_MAX):
+            piece = window[begin : begin + VALUE_MAX]
+            digest.update(piece.encode())
+            if waiting:
+                yield waiting
+            skip = max(0, KEPT - offset)
+            waiting = {"path": name, "offset": offset + skip, "text": piece[skip:]}
+            offset += len(piece)
+    if waiting:
+        yield waiting | {"length": offset, "sha256": digest.hexdigest()}
+
+
+def _windows(name: str, text: str) -> Iterator[str]:
+    """Cut a long text where no secret is likely to cross, and redact each part."""
+    begin = 0
+    while begin < len(text):
+        end = begin + WINDOW
+        if end < len(text):
+            end = max(text.rfind("\n", begin, end), text.rfind(" ", end - 4096, end)) + 1 or end
+            key = text.rfind("-----BEGIN", begin + 1, end)
+            if key > 0 and "-----END" not in text[key:end]:
+                end = key
+        ((_, window),) = redact.redact({name: text[begin:end]}).items()
+        yield window
+        begin = end

@@ -1,0 +1,85 @@
+"""Where a reader of the spool stands: an optimisation, never the truth.
+
+A cursor that is lost, torn or old only makes its reader send records again, and stores know a record by its id.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+
+from ave import io
+from ave.spool import frames
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+__all__ = ["Cursor"]
+
+#: Bytes after which the file is written anew, with one line per segment.
+COMPACT_SIZE = 1 << 20
+
+
+class Cursor:
+    """A file of lines `[segment, offset, seq]` in the frames of the spool; the last line of a segment holds.
+
+    Attributes:
+        positions: segment -> (offset of the first byte not read, seq of the last record read).
+    """
+
+    def __init__(self, path: str) -> None:
+        self.path = path
+        self.positions: dict[str, tuple[int, int]] = {}
+        self.fd = -1
+        self._load()
+        self._rewrite()
+
+    def move(self, positions: dict[str, tuple[int, int]]) -> None:
+        """Note new positions. They survive the death of the process; `sync` makes them survive a power cut."""
+        self.positions.update(positions)
+        data = b"".join(map(_line, positions.items()))
+        self.size += len(data)
+        # a cut line is healed by the next rewrite; until then it is only an old position
+        if io.write(self.fd, data) != len(data) or self.size > COMPACT_SIZE:
+            self._rewrite()
+
+    def sync(self) -> None:
+        """Make all positions survive a power cut."""
+        io.sync(self.fd)
+
+    def forget(self, segments: Iterable[str]) -> None:
+        """Drop the positions of segments that are gone."""
+        for segment in segments:
+            self.positions.pop(segment, None)
+
+    def close(self) -> None:
+        """Let go of the file."""
+        io.close(self.fd)
+
+    def _load(self) -> None:
+        try:
+            data = io.read_file(self.path, 16 * COMPACT_SIZE)
+        except OSError:
+            return
+        for item in frames.scan(data, 0, final=True):
+            if isinstance(item, frames.Line):
+                try:
+                    segment, offset, seq = json.loads(item.payload)
+                    self.positions[str(segment)] = (int(offset), int(seq))
+                except (ValueError, TypeError):
+                    continue
+
+    def _rewrite(self) -> None:
+        io.make_dirs(os.path.dirname(self.path))
+        data = b"".join(map(_line, self.positions.items()))
+        io.replace_file(self.path, data)
+        if self.fd >= 0:
+            io.close(self.fd)
+        self.fd = io.open_append(self.path)
+        self.size = len(data)
+
+
+def _line(item: tuple[str, tuple[int, int]]) -> bytes:
+    segment, (offset, seq) = item
+    return frames.frame(json.dumps([segment, offset, seq]).encode())

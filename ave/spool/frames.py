@@ -1,0 +1,99 @@
+"""The lines of a segment: framing, and finding the whole ones among damage. Bytes in, lines out, no I/O.
+
+A line is `crc32 length json LF`: both numbers 8 lower-case hexadecimal digits, one space behind each; the
+CRC-32 covers the length with its space and the JSON. JSON never holds a raw LF, so a LF is a border that no
+content can forge: after damage, reading goes on behind the next one. A torn or flipped line thus costs itself
+and nothing else. Reading is linear in the input, whatever the input.
+"""
+
+from __future__ import annotations
+
+import re
+from zlib import crc32
+
+
+__all__ = ["FOOTER", "HEADER", "LINE_MAX", "RECORD", "Damage", "Line", "frame", "kind_of", "scan"]
+
+#: Bytes of JSON one line may have. The writer cuts far below; a larger length is damage.
+LINE_MAX = 1 << 20
+
+_PREFIX = re.compile(rb"([0-9a-f]{8}) ([0-9a-f]{8}) ")
+_PREFIX_SIZE = 18
+
+HEADER, FOOTER, RECORD = "header", "footer", "record"
+
+
+class Line:
+    """A whole line: its JSON, and where the line begins and where the next one does."""
+
+    __slots__ = ("end", "offset", "payload")
+
+    def __init__(self, offset: int, end: int, payload: bytes) -> None:
+        self.offset = offset
+        self.end = end
+        self.payload = payload
+
+
+class Damage:
+    """Bytes that are no whole line. `torn`: they are the end of the file, as a killed writer leaves it."""
+
+    __slots__ = ("end", "offset", "torn")
+
+    def __init__(self, offset: int, end: int, torn: bool) -> None:
+        self.offset = offset
+        self.end = end
+        self.torn = torn
+
+
+def frame(payload: bytes) -> bytes:
+    """Make a line of one JSON text (without LF)."""
+    length = b"%08x " % len(payload)
+    return b"%08x %s%s\n" % (crc32(payload, crc32(length)), length, payload)
+
+
+def kind_of(payload: bytes) -> str:
+    """Tell a record from the header and the footer of a segment, by its first key."""
+    if payload.startswith(b'{"v":'):
+        return HEADER
+    return FOOTER if payload.startswith(b'{"footer":') else RECORD
+
+
+def scan(data: bytes, base: int, final: bool) -> list[Line | Damage]:
+    """Find the lines in `data`, which begins at offset `base` of its file, at the begin of a line.
+
+    Unless `final`, an unfinished line at the end is left for the next call: continue at the `end` of
+    the last item. If `final`, it is torn: no writer will finish it.
+    """
+    found: list[Line | Damage] = []
+    here, size = 0, len(data)
+    while here < size:
+        prefix = _PREFIX.match(data, here)
+        start = here + _PREFIX_SIZE
+        end = start + int(prefix[2], 16) if prefix else 0
+        if prefix and end - start <= LINE_MAX and data.find(b"\n", here, min(end, size)) < 0:
+            if end >= size:  # the line is longer than what is there
+                if final:
+                    _damaged(found, base + here, base + size, torn=True)
+                return found
+            if crc32(data[start:end], crc32(prefix[2] + b" ")) == int(prefix[1], 16):
+                # the byte at `end` should be LF; were it flipped, the line is still whole
+                found.append(Line(base + here, base + end + 1, data[start:end]))
+                here = end + 1
+                continue
+            behind = data.find(b"\n", end)
+        else:
+            behind = data.find(b"\n", here)
+        if behind < 0 and not final and size - here <= LINE_MAX + _PREFIX_SIZE:
+            return found
+        here, begin = (behind + 1 if behind >= 0 else size), here
+        _damaged(found, base + begin, base + here, torn=behind < 0 and final)
+    return found
+
+
+def _damaged(found: list[Line | Damage], offset: int, end: int, *, torn: bool) -> None:
+    """Note damage, joined with damage directly before it: one wound is counted once."""
+    last = found[-1] if found else None
+    if isinstance(last, Damage) and last.end == offset:
+        last.end, last.torn = end, torn
+    else:
+        found.append(Damage(offset, end, torn))

@@ -1,0 +1,494 @@
+"""The append side: one segment per process, one write per append, no lock held by anybody else, no thread.
+
+Guarantee: when `append` returns, the record survives the death of the process. It either returns or raises
+`SpoolError`; it never waits for another process, never blocks on a server and never changes the caller's dict.
+
+Safe with threads (one lock per process), signal handlers (a handler that interrupts an append writes to a
+segment of its own) and fork (a child forgets its parent's segments, by a hook and by comparing pids, for forks
+made in C). Records of one process are in the order of their ids.
+"""
+
+from __future__ import annotations
+
+import atexit
+import errno
+import os
+import time
+from _thread import RLock
+from binascii import hexlify
+from json import dumps
+
+from ave import home as homes
+from ave import io
+from ave.exceptions import ConfigError, SpoolError, SpoolFull, UsageError
+from ave.record import KINDS
+from ave.spool import bodies, frames
+from ave.spool.room import Room
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+    from typing import Any, NoReturn
+
+__all__ = ["QUEUED", "SEGMENT_SIZE", "SYNCED", "VERSION", "append", "append_all", "close"]
+
+QUEUED, SYNCED = "queued", "synced"
+
+#: The version of the format of a segment, in its header.
+VERSION = 1
+
+#: Bytes after which a segment is closed and the next one begun.
+SEGMENT_SIZE = 16 << 20
+
+#: Bytes and records that `append_all` puts into one write.
+GROUP_SIZE = 64 * 1024
+GROUP_RECORDS = 100
+
+#: Kinds that the policy `class` makes the emitter sync.
+SYNCED_KINDS = frozenset(("verdict", "exception"))
+
+#: Seconds during which a spool that could not be opened is not tried again: a full disk must not slow a job.
+RETRY_S = 0.1
+
+#: New segments that one call tries before it gives up.
+TRIES = 5
+
+#: More bytes than the line of a record has besides its body: for the look at the room, before there is a line.
+LINE_EXTRA = 256
+
+#: Runs whose refused records are counted apart; those of further ones are counted together.
+REFUSED_GUIDS = 1000
+
+#: Strings whose JSON is remembered.
+QUOTES_MAX = 256
+
+_FULL = frozenset((errno.ENOSPC, errno.EDQUOT, errno.EFBIG))
+
+
+def append(
+    kind: str, guid: str, body: dict[Any, Any], *, source: str, home: str | None = None, time: int | None = None
+) -> str:
+    """Keep one record.
+
+    Args:
+        kind: one of `ave.record.KINDS`.
+        guid: the run; empty for a record about the host.
+        body: its values may be anything: what is not JSON becomes a string and is marked, secrets are masked,
+            and what is longer than 64 KiB goes on in further records.
+        source: who speaks, e.g. `vcsjob`.
+        home: as for `ave.home.find`.
+        time: nanoseconds since the epoch; now, if left out.
+
+    Returns:
+        `queued` or, where the policy says so, `synced`.
+
+    Raises:
+        SpoolFull: the disk or the quota has no room for this kind. The record is not kept; a `gap` record will
+            count it as soon as something can be written.
+        SpoolError: the spool cannot be used for another reason, which the message gives with its cure.
+        UsageError: `kind` is none.
+    """
+    return _emitter(home).append(kind, guid, (body,), source, time)
+
+
+def append_all(kind: str, guid: str, many: Iterable[dict[Any, Any]], *, source: str, home: str | None = None) -> str:
+    """Keep many records of one kind and run, with few writes and at most one sync at the end.
+
+    When it raises, the bodies taken from `many` before the last hundred are kept; the returned word holds for all.
+    """
+    return _emitter(home).append(kind, guid, many, source, None)
+
+
+def close() -> None:
+    """End all segments of this process with a footer; the next append begins new ones. Runs at exit by itself."""
+    if _pid == os.getpid():
+        for emitter in _emitters.values():
+            emitter.close()
+
+
+class _Emitter:
+    """What this process writes into one spool: one segment, and one more per level of interrupting signal handlers."""
+
+    def __init__(self, home: str | None) -> None:
+        self.policy, self.spool, self.room = _settings(home)
+        self.lock = RLock()
+        self.depth = 0
+        self.segments: dict[int, _Segment] = {}
+        self.refused: dict[str, dict[str, int]] = {}
+        self.shut_until = 0.0
+        self.shut_by = SpoolError("")
+
+    def append(self, kind: str, guid: str, many: Iterable[dict[Any, Any]], source: str, at: int | None) -> str:
+        if kind not in KINDS:
+            raise UsageError(f"no such kind of record: {kind!r}; it must be one of {', '.join(sorted(KINDS))}")
+        with self.lock:
+            depth = self.depth
+            self.depth = depth + 1
+            try:
+                return self._append(_Call(kind, guid, source, at), depth, many)
+            except SpoolError:
+                raise
+            except BaseException:
+                # cut short somewhere between counting and writing: this segment's count is no longer sure
+                self._leave(depth)
+                raise
+            finally:
+                self.depth = depth
+
+    def close(self) -> None:
+        with self.lock:
+            for depth, segment in list(self.segments.items()):
+                try:
+                    self._tell_refused(segment)
+                    self._end(depth)
+                except OSError:
+                    self._leave(depth)
+
+    def forget(self) -> None:
+        """Leave all segments as they are, as a forked child does with its parent's."""
+        for depth in list(self.segments):
+            self._leave(depth)
+
+    # From here on everything runs under the lock.
+
+    def _append(self, call: _Call, depth: int, many: Iterable[dict[Any, Any]]) -> str:
+        texts: list[bytes] = []
+        size = 0
+        for body in many:
+            text = bodies.short(body)
+            if text is None:
+                parts = bodies.parts(body)
+                text, second = bodies.encode(next(parts)), next(parts, None)
+                if second is not None:
+                    self._write_long(call, depth, [*texts, text], second, parts)
+                    texts, size = [], 0
+                    continue
+            texts.append(text)
+            size += len(text)
+            if size >= GROUP_SIZE or len(texts) >= GROUP_RECORDS:
+                self._write(call, depth, texts)
+                texts, size = [], 0
+        if texts:
+            self._write(call, depth, texts)
+        return SYNCED if self._is_synced(call.kind) else QUEUED
+
+    def _is_synced(self, kind: str) -> bool:
+        return self.policy == "always" or (self.policy == "class" and kind in SYNCED_KINDS)
+
+    def _write_long(
+        self, call: _Call, depth: int, texts: list[bytes], second: dict[str, Any], more: Iterator[dict[str, Any]]
+    ) -> None:
+        """Write what waits, the beginning of a long record last, then the records that continue it."""
+        head = self._write(call, depth, texts)
+        self._write(call, depth, [bodies.encode({"_continues": head, **second})])
+        for part in more:
+            self._write(call, depth, [bodies.encode({"_continues": head, **part})])
+
+    def _write(self, call: _Call, depth: int, texts: list[bytes]) -> str:
+        """Put records on the disk with one write and return the id of the last. Leaves a spoilt segment for a new one."""
+        for _ in range(TRIES):
+            segment = self._segment(call, depth, texts)
+            lines = [segment.line(call, seq, text) for seq, text in enumerate(texts, segment.seq + 1)]
+            try:
+                whole = segment.write(lines)
+                self.room.used += sum(map(len, lines))
+                if whole and self._is_synced(call.kind):
+                    self._sync(depth, lines[:whole])
+            except OSError as error:
+                self._leave(depth)
+                self._refuse(call, len(texts), _failed(self.spool, error))
+            if whole == len(texts):
+                return f"{segment.name}-{segment.seq}"
+            # the line that was cut is no record and never will be: it comes again under a new id
+            self._leave(depth)
+            texts = texts[whole:]
+        self._refuse(call, len(texts), SpoolFull(f"{self.spool}: the disk takes no whole record any more; free some space"))
+
+    def _sync(self, depth: int, lines: list[bytes]) -> None:
+        """Sync; after an error, which is final for a file, put the same lines, ids and all, into a new segment."""
+        try:
+            self.segments[depth].sync()
+        except OSError:
+            self._leave(depth)
+            segment = self.segments[depth] = _Segment(self.spool)
+            segment.copy(lines)
+            segment.sync()
+
+    def _segment(self, call: _Call, depth: int, texts: list[bytes]) -> _Segment:
+        """Return a segment that may take these records, after telling what was refused before them."""
+        segment = self.segments.get(depth)
+        if segment and segment.size >= SEGMENT_SIZE:
+            self._end(depth)
+            segment = None
+        size = sum(map(len, texts)) + LINE_EXTRA * len(texts)
+        if segment is None or not self.room.takes(call.kind, size):
+            segment = self._ask(call, depth, size, len(texts))
+        if self.refused:
+            self._tell_refused(segment)
+        return segment
+
+    def _ask(self, call: _Call, depth: int, size: int, count: int) -> _Segment:
+        """Look for room; refuse if there is none, open a segment if none is open."""
+        if time.monotonic() < self.shut_until:
+            self._refuse(call, count, self.shut_by)
+        try:
+            _make_spool(self.spool)
+            self.room.ask()
+            if not self.room.takes(call.kind, size):
+                self._refuse(call, count, SpoolFull(_over_quota(self.spool, self.room.quota, call.kind)))
+            if depth not in self.segments:
+                self.segments[depth] = _Segment(self.spool)
+        except OSError as error:
+            self.shut_by = _failed(self.spool, error)
+            self.shut_until = time.monotonic() + RETRY_S
+            self._refuse(call, count, self.shut_by)
+        return self.segments[depth]
+
+    def _refuse(self, call: _Call, count: int, error: SpoolError) -> NoReturn:
+        """Count what is not kept, to be told as a `gap`, and say so to the caller."""
+        guid = call.guid if call.guid in self.refused or len(self.refused) < REFUSED_GUIDS else ""
+        kinds = self.refused.setdefault(guid, {})
+        kinds[call.kind] = kinds.get(call.kind, 0) + count
+        raise type(error)(str(error))
+
+    def _tell_refused(self, segment: _Segment) -> None:
+        """Write one `gap` per run for what was refused; each uses up as many seqs as records were refused."""
+        for guid, kinds in list(self.refused.items()):
+            count = sum(kinds.values())
+            first, last = segment.seq + 1, segment.seq + count
+            gap = {"segment": segment.name, "first": first, "last": last, "count": count, "kinds": kinds, "reason": "quota"}
+            line = segment.line(_Call("gap", guid, "spool", None), last + 1, bodies.encode(gap))
+            if not self.room.takes("gap", len(line)):
+                return
+            segment.seq = last
+            if segment.write([line]) == 1:
+                self.room.used += len(line)
+                del self.refused[guid]
+
+    def _end(self, depth: int) -> None:
+        """Close a segment with its footer."""
+        segment = self.segments.pop(depth)
+        try:
+            segment.end(sync=self.policy in {"class", "always"})
+        except OSError:
+            segment.leave()
+
+    def _leave(self, depth: int) -> None:
+        """Close a segment as it is; without a footer its last line may be torn, and readers know that."""
+        segment = self.segments.pop(depth, None)
+        if segment:
+            segment.leave()
+
+
+class _Call:
+    """What all records of one call to `append` have in common."""
+
+    __slots__ = ("at", "guid", "kind", "source")
+
+    def __init__(self, kind: str, guid: str, source: str, at: int | None) -> None:
+        self.kind = kind
+        self.guid = guid
+        self.source = source
+        self.at = at
+
+
+class _Segment:
+    """One file, written by this process alone.
+
+    Attributes:
+        name: its file's name without `.seg`; never used again by anybody.
+        seq: the last number given to a record, written or refused.
+        size: bytes written.
+    """
+
+    def __init__(self, spool: str) -> None:
+        for _ in range(TRIES):
+            self.name = f"{time.time_ns() // 1_000_000:012x}{hexlify(os.urandom(7)).decode()}"
+            self.path = os.path.join(spool, f"{self.name}.seg")
+            self.fd = io.open_append(self.path, new=True)
+            try:
+                io.lock_shared(self.fd)
+                break
+            except BlockingIOError:  # a reader looked at the new file before it was locked: it is the reader's now
+                self.leave()
+        self.seq = 0
+        self.size = 0
+        self.is_listed = False
+        self.spool = spool
+        self.who = b',"host":%s,"pid":%d,"source":' % (_quoted(_host()), os.getpid())
+        header = frames.frame(dumps(_header(), separators=(",", ":")).encode())
+        try:
+            _give_to_owner(self.fd, spool)
+            if io.write(self.fd, header) != len(header):
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), self.path)
+        except OSError:
+            self.leave()
+            io.unlink(self.path)
+            raise
+        self.size = len(header)
+
+    def line(self, call: _Call, seq: int, text: bytes) -> bytes:
+        """Make the line of record number `seq`."""
+        at = time.time_ns() if call.at is None else call.at
+        return frames.frame(
+            b'{"id":"%s-%d","kind":"%s","guid":%s,"time":%d%s%s,"body":%s}'
+            % (self.name.encode(), seq, call.kind.encode(), _quoted(call.guid), at, self.who, _quoted(call.source), text)
+        )
+
+    def write(self, lines: list[bytes]) -> int:
+        """Append lines with one write; count and return how many are whole."""
+        whole = self.copy(lines)
+        self.seq += whole
+        return whole
+
+    def copy(self, lines: list[bytes]) -> int:
+        """Append lines whose records have numbers of another segment; return how many are whole."""
+        data = lines[0] if len(lines) == 1 else b"".join(lines)
+        written = io.write(self.fd, data)
+        self.size += written
+        if written == len(data):
+            return len(lines)
+        whole = 0
+        for line in lines:
+            written -= len(line)
+            if written < 0:
+                break
+            whole += 1
+        return whole
+
+    def sync(self) -> None:
+        """Make the whole segment survive a power cut, its name in the directory included."""
+        io.sync(self.fd)
+        if not self.is_listed:
+            io.sync_dir(self.spool)
+            self.is_listed = True
+
+    def end(self, *, sync: bool = False) -> None:
+        """Close with a footer that says how many numbers were used."""
+        io.write(self.fd, frames.frame(b'{"footer":1,"count":%d}' % self.seq))
+        if sync:
+            self.sync()
+        self.leave()
+
+    def leave(self) -> None:
+        """Close without a footer."""
+        fd, self.fd = self.fd, -1
+        try:
+            io.close(fd)
+        except OSError:
+            pass  # closed by the process behind our back
+
+
+def _make_spool(spool: str) -> None:
+    io.make_dirs(spool)
+    owner = os.stat(spool).st_uid
+    if owner != os.geteuid() and os.geteuid() != 0:
+        raise PermissionError(errno.EPERM, f"belongs to user {owner}; set AVE_HOME to a home of this user", spool)
+
+
+def _give_to_owner(fd: int, spool: str) -> None:
+    """Let the owner of the spool read and remove what root's jobs write there."""
+    owner = os.stat(spool)
+    if os.geteuid() == 0 and owner.st_uid != 0:
+        os.fchown(fd, owner.st_uid, owner.st_gid)
+
+
+def _failed(spool: str, error: OSError) -> SpoolError:
+    if error.errno in _FULL:
+        return SpoolFull(f"{spool}: no space left for a record ({error.strerror}); free some space")
+    return SpoolError(f"{spool}: cannot be written: {error.strerror or error}; `ave doctor` tells the mend")
+
+
+def _over_quota(spool: str, quota: int | None, kind: str) -> str:
+    return (
+        f"{spool}: no room left for {kind} within the quota of {quota} bytes; is ave-logd running and its stores up? "
+        "`ave spool status` tells"
+    )
+
+
+_quotes: dict[str, bytes] = {}
+
+
+def _quoted(text: str) -> bytes:
+    """Return a string as JSON; those of GUIDs and sources are few and come again and again."""
+    quoted = _quotes.get(text)
+    if quoted is None:
+        if len(_quotes) >= QUOTES_MAX:
+            _quotes.clear()
+        quoted = _quotes[text] = dumps(text.encode("utf-8", "backslashreplace").decode(), ensure_ascii=False).encode()
+    return quoted
+
+
+def _host() -> str:
+    return os.uname().nodename
+
+
+def _header() -> dict[str, Any]:
+    """Return who writes a segment: enough to tell this process from any other of any boot."""
+    return {
+        "v": VERSION,
+        "pid": os.getpid(),
+        "start": _process_start(),
+        "boot": _first_line("/proc/sys/kernel/random/boot_id"),
+        "uid": os.geteuid(),
+        "host": _host(),
+    }
+
+
+def _process_start() -> int:
+    """Return when this process began, in clock ticks since boot; 0 where the kernel does not say (proc(5), stat)."""
+    fields = _first_line("/proc/self/stat").rpartition(")")[2].split()
+    return int(fields[19]) if len(fields) > 19 else 0
+
+
+def _first_line(path: str) -> str:
+    try:
+        return io.read_file(path, 4096).decode().partition("\n")[0]
+    except (OSError, ValueError):
+        return ""
+
+
+# One emitter per spool and process
+
+_emitters: dict[str | None, _Emitter] = {}
+_pid = 0
+
+
+def _emitter(home: str | None) -> _Emitter:
+    if home is None:
+        home = os.environ.get("AVE_HOME")
+    if _pid == os.getpid():
+        emitter = _emitters.get(home)
+        if emitter:
+            return emitter
+    else:
+        _forget()
+    return _emitters.setdefault(home, _Emitter(home))
+
+
+def _forget() -> None:
+    """Begin anew in a forked child."""
+    global _pid  # noqa: PLW0603 - the one piece of state a fork must change
+    emitters = list(_emitters.values())
+    _emitters.clear()
+    _pid = os.getpid()
+    for emitter in emitters:
+        emitter.forget()
+
+
+def _settings(home: str | None) -> tuple[str, str, Room]:
+    """Return policy, spool directory and room; a missing or broken panotti.json means the defaults."""
+    try:
+        home = homes.find(home)
+    except ConfigError as error:
+        raise SpoolError(str(error)) from error
+    try:
+        settings = homes.load("panotti", home)["spool"]
+    except (ConfigError, FileNotFoundError):
+        settings = {key: default for key, (_, default) in homes.SPOOL.items()}
+    spool = homes.ave(home, "spool")
+    return settings["policy"], spool, Room(spool, settings["quota_bytes"])
+
+
+os.register_at_fork(after_in_child=_forget)
+atexit.register(close)
