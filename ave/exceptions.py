@@ -1,13 +1,13 @@
 """Every error of the system, in one tree. Branches follow what the caller does next.
 
-    AveException
-      ConfigError            mend the named file and key
-      UsageError             mend the call
-      FormatError            mend the input (names file, place and reason)
-      SpoolError             the record was not kept
-        SpoolFull            shed or wait: no space is left for this kind
-      StoreUnavailable       offer the same batch again later
-      Timeout                the time given was not enough
+AveException
+  ConfigError            mend the named file and key
+  UsageError             mend the call
+  FormatError            mend the input (names file, place and reason)
+  SpoolError             the record was not kept
+    SpoolFull            shed or wait: no space is left for this kind
+  StoreUnavailable       offer the same batch again later
+  Timeout                the time given was not enough
 """
 
 from __future__ import annotations
@@ -58,7 +58,7 @@ class SpoolError(AveException):
     """The spool could not take the record: it is *not* kept."""
 
 
-class SpoolFull(SpoolError):
+class SpoolFull(SpoolError):  # noqa: N818 - as above
     """The disk or the quota has no room for a record of this kind."""
 
 

@@ -19,7 +19,7 @@ __all__ = ["shout"]
 _told: set[str] = set()
 
 #: home -> whether entries are wanted there, read once per process.
-_enabled: dict[str | None, bool] = {}
+_enabled: dict[str, bool] = {}
 
 
 def shout(guid: str | None, json_data: dict[Any, Any], home: str | None = None, print_errors: bool = False) -> None:
@@ -43,8 +43,12 @@ def shout(guid: str | None, json_data: dict[Any, Any], home: str | None = None, 
         return
     try:
         _check(guid, json_data)
+        if home is None:
+            home = os.environ.get("AVE_HOME", "")
         if _is_enabled(home):
-            spool.append("exception" if "exception" in json_data else "shout", guid, json_data, source="panotti", home=home)
+            spool.append(
+                "exception" if "exception" in json_data else "shout", guid, json_data, source="panotti", home=home
+            )
     except SpoolError as error:
         if print_errors or str(error) not in _told:
             _told.add(str(error))
@@ -54,13 +58,19 @@ def shout(guid: str | None, json_data: dict[Any, Any], home: str | None = None, 
             _print(error)
 
 
-def _is_enabled(home: str | None) -> bool:
+def _is_enabled(home: str) -> bool:
     """Tell whether panotti.json is there and says so; ConfigError if it is broken."""
-    key = os.environ.get("AVE_HOME") if home is None else home
-    enabled = _enabled.get(key)
+    enabled = _enabled.get(home)
     if enabled is None:
-        enabled = _enabled[key] = bool(homes.load("panotti", homes.find(home))["enabled"])
+        enabled = _enabled[home] = _read_enabled(home)
     return enabled
+
+
+def _read_enabled(home: str) -> bool:
+    try:
+        return bool(homes.load("panotti", homes.find(home))["enabled"])
+    except FileNotFoundError:
+        return False
 
 
 def _check(guid: str, json_data: dict[Any, Any]) -> None:
@@ -69,9 +79,7 @@ def _check(guid: str, json_data: dict[Any, Any]) -> None:
             f'"guid" must be a string of {GUID_MIN} or more characters, current value: "{guid}" (type: {type(guid)})'
         )
     if not isinstance(json_data, dict):
-        raise AveException(
-            f'"json_data" must be a dictionary, current value: "{json_data}" (type: {type(json_data)})'
-        )
+        raise AveException(f'"json_data" must be a dictionary, current value: "{json_data}" (type: {type(json_data)})')
 
 
 def _print(error: Exception) -> None:

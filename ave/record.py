@@ -69,7 +69,15 @@ class Record:
     FIELDS = ("id", "kind", "guid", "time", "host", "pid", "source", "body")
 
     def __init__(
-        self, id: str, kind: str, guid: str, time: int, host: str, pid: int, source: str, body: dict[str, Any]  # noqa: A002
+        self,
+        id: str,  # noqa: A002 - the field's name
+        kind: str,
+        guid: str,
+        time: int,
+        host: str,
+        pid: int,
+        source: str,
+        body: dict[str, Any],
     ) -> None:
         self.id = id
         self.kind = kind
@@ -190,7 +198,7 @@ class _Plain:
     def __init__(self, marks: list[dict[str, str]]) -> None:
         self.marks = marks
 
-    def value(self, value: Any, path: str, above: frozenset[int]) -> Any:  # noqa: PLR0911 - a table of types
+    def value(self, value: Any, path: str, above: frozenset[int]) -> Any:
         if value is None or value is True or value is False:
             return value
         if isinstance(value, str):

@@ -7,13 +7,14 @@ whose keys were seen before, which is nearly every shout, takes the short way: o
 from __future__ import annotations
 
 from json import JSONEncoder
+from json import encoder as json_encoder
 
 from ave import redact
 from ave.record import INT_MAX, INT_MIN, RESERVED, plain, plain_items
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
     from typing import Any
 
 __all__ = ["VALUE_MAX", "encode", "parts", "short"]
@@ -31,15 +32,23 @@ KEPT = 1024
 #: so borders are laid at line ends, or at blanks, where there are any.
 WINDOW = 1024 * 1024
 
-_encode = JSONEncoder(ensure_ascii=False, separators=(",", ":"), allow_nan=False).encode
+
+def _make_encoder() -> Callable[[Any], str]:
+    """Return the function that makes JSON text, in CPython without the costly set-up per call."""
+    encoder = JSONEncoder(ensure_ascii=False, separators=(",", ":"), allow_nan=False)
+    make = getattr(json_encoder, "c_make_encoder", None)
+    if make is None:
+        return encoder.encode
+    # markers None: a body is plain before it comes here, so it has no cycle to look for
+    chunks = make(None, encoder.default, json_encoder.encode_basestring, None, ":", ",", False, False, False)
+    return lambda value: "".join(chunks(value, 0))
 
 
-def encode(body: dict[str, Any]) -> bytes:
-    """Return the JSON text of a plain body."""
-    return _encode(body).encode()
+#: Make the JSON text of a plain body.
+encode = _make_encoder()
 
 
-def short(body: dict[Any, Any]) -> bytes | None:
+def short(body: dict[Any, Any]) -> str | None:
     """Return the JSON text of a body that needs no change at all; None sends the caller to `parts`."""
     if len(body) > FIELDS_MAX:
         return None
@@ -56,9 +65,9 @@ def short(body: dict[Any, Any]) -> bytes | None:
     if total > VALUE_MAX:
         return None
     try:
-        text = _encode(body)
-        if redact.is_clean(body, text) and RESERVED.isdisjoint(body):
-            return text.encode()
+        text = encode(body)
+        if (text.isascii() or text.encode()) and RESERVED.isdisjoint(body) and redact.is_clean(body, text):
+            return text
     except (TypeError, ValueError):  # a key that is no string, NaN, a lone surrogate
         pass
     return None
@@ -71,12 +80,14 @@ def parts(body: dict[Any, Any]) -> Iterator[dict[str, Any]]:
     the string `path` from that character on; the last one of a string has its `length` and `sha256` too.
     The continuations lack `_continues` yet, for the id of the first record is not known here.
     """
-    if len(body) <= FIELDS_MAX and not any(isinstance(value, str) and len(value) > VALUE_MAX for value in body.values()):
+    if len(body) <= FIELDS_MAX and not any(
+        isinstance(value, str) and len(value) > VALUE_MAX for value in body.values()
+    ):
         whole, marks = plain(body)
         whole = redact.redact(whole)
         if marks:
             whole["_marks"] = marks
-        if len(_encode(whole)) <= VALUE_MAX:
+        if len(encode(whole)) <= VALUE_MAX:
             yield whole
             return
     yield from _cut(body)
@@ -94,7 +105,7 @@ def _cut(body: dict[Any, Any]) -> Iterator[dict[str, Any]]:
             is_json = not isinstance(item[1], str)
             marks.append({"path": name, "was": "long json" if is_json else "long"})
             long.append((name, text, is_json))
-        grown = len(name) + len(_encode(value)) + 4
+        grown = len(name) + len(encode(value)) + 4
         if fields and size + grown > VALUE_MAX:
             yield _part(fields, marks, is_head)
             fields, size, is_head = {}, 0, False
@@ -111,14 +122,14 @@ def _field(name: str, value: Any) -> tuple[str, Any, str | None]:
     if isinstance(value, str) and len(value) > VALUE_MAX and not redact.is_secret_name(name):
         return name, next(_windows(name, value))[:KEPT], value
     ((name, value),) = redact.redact({name: value}).items()
-    text = _encode(value)
+    text = encode(value)
     if len(text) > VALUE_MAX:
         return name, text[:KEPT], text
     return name, value, None
 
 
 def _part(fields: dict[str, Any], marks: list[dict[str, str]], is_head: bool) -> dict[str, Any]:
-    part = fields if is_head else {"fields": fields}
+    part: dict[str, Any] = fields if is_head else {"fields": fields}
     if marks:
         part["_marks"] = list(marks)
     return part

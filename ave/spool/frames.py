@@ -11,7 +11,6 @@ from __future__ import annotations
 import re
 from zlib import crc32
 
-
 __all__ = ["FOOTER", "HEADER", "LINE_MAX", "RECORD", "Damage", "Line", "frame", "kind_of", "scan"]
 
 #: Bytes of JSON one line may have. The writer cuts far below; a larger length is damage.

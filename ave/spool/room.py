@@ -27,6 +27,7 @@ def default_quota(spool: str) -> int:
     disk = os.statvfs(spool)
     return min(QUOTA_MAX, int(disk.f_frsize * disk.f_blocks * QUOTA_SHARE))
 
+
 #: Bytes that no file of ours has.
 HUGE = 64 << 20
 

@@ -28,7 +28,7 @@ from ave.spool.room import Room
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
-    from typing import Any, NoReturn
+    from typing import Any
 
 __all__ = ["QUEUED", "SEGMENT_SIZE", "SYNCED", "VERSION", "append", "append_all", "close"]
 
@@ -109,8 +109,9 @@ def close() -> None:
 class _Emitter:
     """What this process writes into one spool: one segment, and one more per level of interrupting signal handlers."""
 
-    def __init__(self, home: str | None) -> None:
-        self.policy, self.spool, self.room = _settings(home)
+    def __init__(self, home: str) -> None:
+        policy, self.spool, self.room = _settings(home)
+        self.synced = {"always": KINDS, "class": SYNCED_KINDS}.get(policy, frozenset())
         self.lock = RLock()
         self.depth = 0
         self.segments: dict[int, _Segment] = {}
@@ -152,7 +153,7 @@ class _Emitter:
     # From here on everything runs under the lock.
 
     def _append(self, call: _Call, depth: int, many: Iterable[dict[Any, Any]]) -> str:
-        texts: list[bytes] = []
+        texts: list[str] = []
         size = 0
         for body in many:
             text = bodies.short(body)
@@ -170,13 +171,10 @@ class _Emitter:
                 texts, size = [], 0
         if texts:
             self._write(call, depth, texts)
-        return SYNCED if self._is_synced(call.kind) else QUEUED
-
-    def _is_synced(self, kind: str) -> bool:
-        return self.policy == "always" or (self.policy == "class" and kind in SYNCED_KINDS)
+        return SYNCED if call.kind in self.synced else QUEUED
 
     def _write_long(
-        self, call: _Call, depth: int, texts: list[bytes], second: dict[str, Any], more: Iterator[dict[str, Any]]
+        self, call: _Call, depth: int, texts: list[str], second: dict[str, Any], more: Iterator[dict[str, Any]]
     ) -> None:
         """Write what waits, the beginning of a long record last, then the records that continue it."""
         head = self._write(call, depth, texts)
@@ -184,25 +182,25 @@ class _Emitter:
         for part in more:
             self._write(call, depth, [bodies.encode({"_continues": head, **part})])
 
-    def _write(self, call: _Call, depth: int, texts: list[bytes]) -> str:
-        """Put records on the disk with one write and return the id of the last. Leaves a spoilt segment for a new one."""
+    def _write(self, call: _Call, depth: int, texts: list[str]) -> str:
+        """Put records on the disk with one write, in a new segment if this one is spoilt; return the id of the last."""
         for _ in range(TRIES):
             segment = self._segment(call, depth, texts)
-            lines = [segment.line(call, seq, text) for seq, text in enumerate(texts, segment.seq + 1)]
+            lines = segment.lines(call, texts)
             try:
                 whole = segment.write(lines)
-                self.room.used += sum(map(len, lines))
-                if whole and self._is_synced(call.kind):
+                if call.kind in self.synced and whole:
                     self._sync(depth, lines[:whole])
             except OSError as error:
                 self._leave(depth)
-                self._refuse(call, len(texts), _failed(self.spool, error))
+                raise self._refused(call, len(texts), _failed(self.spool, error)) from error
             if whole == len(texts):
                 return f"{segment.name}-{segment.seq}"
             # the line that was cut is no record and never will be: it comes again under a new id
             self._leave(depth)
             texts = texts[whole:]
-        self._refuse(call, len(texts), SpoolFull(f"{self.spool}: the disk takes no whole record any more; free some space"))
+        cut = SpoolFull(f"{self.spool}: the disk takes no whole record any more; free some space")
+        raise self._refused(call, len(texts), cut)
 
     def _sync(self, depth: int, lines: list[bytes]) -> None:
         """Sync; after an error, which is final for a file, put the same lines, ids and all, into a new segment."""
@@ -211,18 +209,20 @@ class _Emitter:
         except OSError:
             self._leave(depth)
             segment = self.segments[depth] = _Segment(self.spool)
-            segment.copy(lines)
+            if segment.write(lines, counted=False) < len(lines):
+                raise
             segment.sync()
 
-    def _segment(self, call: _Call, depth: int, texts: list[bytes]) -> _Segment:
+    def _segment(self, call: _Call, depth: int, texts: list[str]) -> _Segment:
         """Return a segment that may take these records, after telling what was refused before them."""
         segment = self.segments.get(depth)
         if segment and segment.size >= SEGMENT_SIZE:
             self._end(depth)
             segment = None
-        size = sum(map(len, texts)) + LINE_EXTRA * len(texts)
+        size = LINE_EXTRA * len(texts) + (len(texts[0]) if len(texts) == 1 else sum(map(len, texts)))
         if segment is None or not self.room.takes(call.kind, size):
             segment = self._ask(call, depth, size, len(texts))
+        self.room.used += size
         if self.refused:
             self._tell_refused(segment)
         return segment
@@ -230,46 +230,53 @@ class _Emitter:
     def _ask(self, call: _Call, depth: int, size: int, count: int) -> _Segment:
         """Look for room; refuse if there is none, open a segment if none is open."""
         if time.monotonic() < self.shut_until:
-            self._refuse(call, count, self.shut_by)
+            raise self._refused(call, count, self.shut_by)
         try:
             _make_spool(self.spool)
             self.room.ask()
             if not self.room.takes(call.kind, size):
-                self._refuse(call, count, SpoolFull(_over_quota(self.spool, self.room.quota, call.kind)))
+                raise self._refused(call, count, SpoolFull(_over_quota(self.spool, self.room.quota, call.kind)))
             if depth not in self.segments:
                 self.segments[depth] = _Segment(self.spool)
         except OSError as error:
             self.shut_by = _failed(self.spool, error)
             self.shut_until = time.monotonic() + RETRY_S
-            self._refuse(call, count, self.shut_by)
+            raise self._refused(call, count, self.shut_by) from error
         return self.segments[depth]
 
-    def _refuse(self, call: _Call, count: int, error: SpoolError) -> NoReturn:
-        """Count what is not kept, to be told as a `gap`, and say so to the caller."""
+    def _refused(self, call: _Call, count: int, error: SpoolError) -> SpoolError:
+        """Count what is not kept, to be told as a `gap`; return the error that tells the caller."""
         guid = call.guid if call.guid in self.refused or len(self.refused) < REFUSED_GUIDS else ""
         kinds = self.refused.setdefault(guid, {})
         kinds[call.kind] = kinds.get(call.kind, 0) + count
-        raise type(error)(str(error))
+        return type(error)(str(error))
 
     def _tell_refused(self, segment: _Segment) -> None:
         """Write one `gap` per run for what was refused; each uses up as many seqs as records were refused."""
         for guid, kinds in list(self.refused.items()):
             count = sum(kinds.values())
             first, last = segment.seq + 1, segment.seq + count
-            gap = {"segment": segment.name, "first": first, "last": last, "count": count, "kinds": kinds, "reason": "quota"}
-            line = segment.line(_Call("gap", guid, "spool", None), last + 1, bodies.encode(gap))
-            if not self.room.takes("gap", len(line)):
+            gap = {
+                "segment": segment.name,
+                "first": first,
+                "last": last,
+                "count": count,
+                "kinds": kinds,
+                "reason": "quota",
+            }
+            text = bodies.encode(gap)
+            if not self.room.takes("gap", len(text) + LINE_EXTRA):
                 return
             segment.seq = last
-            if segment.write([line]) == 1:
-                self.room.used += len(line)
+            if segment.write(segment.lines(_Call("gap", guid, "spool", None), [text])):
+                self.room.used += len(text) + LINE_EXTRA
                 del self.refused[guid]
 
     def _end(self, depth: int) -> None:
         """Close a segment with its footer."""
         segment = self.segments.pop(depth)
         try:
-            segment.end(sync=self.policy in {"class", "always"})
+            segment.end(sync=bool(self.synced))
         except OSError:
             segment.leave()
 
@@ -311,11 +318,11 @@ class _Segment:
                 break
             except BlockingIOError:  # a reader looked at the new file before it was locked: it is the reader's now
                 self.leave()
+        self.spool = spool
         self.seq = 0
         self.size = 0
         self.is_listed = False
-        self.spool = spool
-        self.who = b',"host":%s,"pid":%d,"source":' % (_quoted(_host()), os.getpid())
+        self.who = f'"host":{_quoted(_host())},"pid":{os.getpid()}'
         header = frames.frame(dumps(_header(), separators=(",", ":")).encode())
         try:
             _give_to_owner(self.fd, spool)
@@ -327,33 +334,26 @@ class _Segment:
             raise
         self.size = len(header)
 
-    def line(self, call: _Call, seq: int, text: bytes) -> bytes:
-        """Make the line of record number `seq`."""
+    def lines(self, call: _Call, texts: list[str]) -> list[bytes]:
+        """Make the lines of the records that come next, of their bodies' JSON texts."""
         at = time.time_ns() if call.at is None else call.at
-        return frames.frame(
-            b'{"id":"%s-%d","kind":"%s","guid":%s,"time":%d%s%s,"body":%s}'
-            % (self.name.encode(), seq, call.kind.encode(), _quoted(call.guid), at, self.who, _quoted(call.source), text)
+        said = (
+            f'"kind":"{call.kind}","guid":{_quoted(call.guid)},"time":{at},{self.who},"source":{_quoted(call.source)}'
         )
+        lines, seq = [], self.seq
+        for text in texts:
+            seq += 1
+            lines.append(frames.frame(f'{{"id":"{self.name}-{seq}",{said},"body":{text}}}'.encode()))
+        return lines
 
-    def write(self, lines: list[bytes]) -> int:
-        """Append lines with one write; count and return how many are whole."""
-        whole = self.copy(lines)
-        self.seq += whole
-        return whole
-
-    def copy(self, lines: list[bytes]) -> int:
-        """Append lines whose records have numbers of another segment; return how many are whole."""
+    def write(self, lines: list[bytes], *, counted: bool = True) -> int:
+        """Append lines with one write and return how many are whole; `counted`: they use up numbers of this segment."""
         data = lines[0] if len(lines) == 1 else b"".join(lines)
         written = io.write(self.fd, data)
         self.size += written
-        if written == len(data):
-            return len(lines)
-        whole = 0
-        for line in lines:
-            written -= len(line)
-            if written < 0:
-                break
-            whole += 1
+        whole = len(lines) if written == len(data) else _whole(lines, written)
+        if counted:
+            self.seq += whole
         return whole
 
     def sync(self) -> None:
@@ -377,6 +377,17 @@ class _Segment:
             io.close(fd)
         except OSError:
             pass  # closed by the process behind our back
+
+
+def _whole(lines: list[bytes], written: int) -> int:
+    """Return how many lines lie whole in the first `written` bytes."""
+    count = 0
+    for line in lines:
+        written -= len(line)
+        if written < 0:
+            break
+        count += 1
+    return count
 
 
 def _make_spool(spool: str) -> None:
@@ -406,16 +417,16 @@ def _over_quota(spool: str, quota: int | None, kind: str) -> str:
     )
 
 
-_quotes: dict[str, bytes] = {}
+_quotes: dict[str, str] = {}
 
 
-def _quoted(text: str) -> bytes:
+def _quoted(text: str) -> str:
     """Return a string as JSON; those of GUIDs and sources are few and come again and again."""
     quoted = _quotes.get(text)
     if quoted is None:
         if len(_quotes) >= QUOTES_MAX:
             _quotes.clear()
-        quoted = _quotes[text] = dumps(text.encode("utf-8", "backslashreplace").decode(), ensure_ascii=False).encode()
+        quoted = _quotes[text] = dumps(text.encode("utf-8", "backslashreplace").decode(), ensure_ascii=False)
     return quoted
 
 
@@ -450,20 +461,16 @@ def _first_line(path: str) -> str:
 
 # One emitter per spool and process
 
-_emitters: dict[str | None, _Emitter] = {}
+_emitters: dict[str, _Emitter] = {}
 _pid = 0
 
 
 def _emitter(home: str | None) -> _Emitter:
     if home is None:
-        home = os.environ.get("AVE_HOME")
-    if _pid == os.getpid():
-        emitter = _emitters.get(home)
-        if emitter:
-            return emitter
-    else:
+        home = os.environ.get("AVE_HOME", "")
+    if _pid != os.getpid():
         _forget()
-    return _emitters.setdefault(home, _Emitter(home))
+    return _emitters.get(home) or _emitters.setdefault(home, _Emitter(home))
 
 
 def _forget() -> None:
@@ -476,7 +483,7 @@ def _forget() -> None:
         emitter.forget()
 
 
-def _settings(home: str | None) -> tuple[str, str, Room]:
+def _settings(home: str) -> tuple[str, str, Room]:
     """Return policy, spool directory and room; a missing or broken panotti.json means the defaults."""
     try:
         home = homes.find(home)
