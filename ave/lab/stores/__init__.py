@@ -1,0 +1,60 @@
+"""The stores: where records end up. `open_store` chooses one by the scheme of its URL."""
+
+from __future__ import annotations
+
+from importlib.metadata import entry_points
+from typing import TYPE_CHECKING
+
+from ave.exceptions import ConfigError
+from ave.lab.stores.base import Rejected, Store, order
+from ave.lab.stores.embedded import EmbeddedStore
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Collection
+
+__all__ = ["STORES", "Rejected", "Store", "open_store", "order", "resolved", "store_class"]
+
+#: Scheme -> what makes the store: called as `(url, kinds, readonly=...)`, opens nothing yet.
+STORES: dict[str, Callable[..., Store]] = {"sqlite": EmbeddedStore}
+
+#: Packages that bring a store of their own name it here: `couchdb = my.package:CouchStore`.
+GROUP = "ave.stores"
+
+
+def open_store(url: str, home: str, kinds: Collection[str], *, readonly: bool = False) -> Store:
+    """Make the store behind a URL. It is reached at its first use, not here.
+
+    Args:
+        url: its scheme chooses the store; in a `sqlite:` URL, `$HOME` and `~` mean `home`.
+        home: as of `ave.home.find`.
+        kinds: the kinds of records it is to take.
+        readonly: for asking only; nothing is made or changed, and `put` is a UsageError.
+
+    Raises:
+        ConfigError: no store has this scheme; names those there are.
+    """
+    return store_class(url)(resolved(url, home), kinds, readonly=readonly)
+
+
+def resolved(url: str, home: str) -> str:
+    """Write the home into a `sqlite:` URL, so that equal places have equal URLs."""
+    scheme, _, path = url.partition(":")
+    if scheme != "sqlite":
+        return url
+    for name in ("$HOME", "~"):
+        path = path.replace(name, home)
+    return f"sqlite:///{path.lstrip('/')}"
+
+
+def store_class(url: str) -> Callable[..., Store]:
+    """Return what makes stores of this scheme; ConfigError if nothing does."""
+    scheme = url.partition(":")[0]
+    if scheme in STORES:
+        return STORES[scheme]
+    others = entry_points(group=GROUP)
+    for entry in others:
+        if entry.name == scheme:
+            made: Callable[..., Store] = entry.load()
+            return made
+    known = ", ".join(sorted({*STORES, *others.names}))
+    raise ConfigError(f'stores of scheme "{scheme}" need another version or a package that brings them; known: {known}')

@@ -1,0 +1,129 @@
+"""What every store promises, whatever it keeps records in, and what a query means for all of them.
+
+Nothing here opens anything. The contract suite in `tests/lab/stores` holds every store to this page.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Iterator, Sequence
+
+    from ave.record import Query, Record
+
+__all__ = ["DIFFERENT", "Rejected", "Store", "contains", "is_start_of", "matches", "order", "results"]
+
+#: The reason when an id comes back with another content: an alarm, for ids are never used twice.
+DIFFERENT = "different content under the same id"
+
+
+class Rejected(msgspec.Struct, frozen=True):
+    """A record that can never be stored as it is, and why, in words for a person."""
+
+    record: Record
+    reason: str
+
+
+class Store(ABC):
+    """A place records end up. Each user opens one of its own and uses it from one thread at a time.
+
+    Attributes:
+        kinds: what it takes; the shipper offers nothing else.
+    """
+
+    kinds: frozenset[str]
+
+    @abstractmethod
+    def put(self, batch: Sequence[Record]) -> list[Rejected]:
+        """Store every record of `batch`; when this returns they survive a power cut.
+
+        Idempotent by `record.id`: after a crash the same batch comes again, and a record that is
+        already there with the same content counts as stored.
+
+        Args:
+            batch: one or more records in any order, their bodies JSON.
+
+        Returns:
+            The records that can never be stored, each with its reason; *every other one is stored*.
+
+        Raises:
+            StoreUnavailable: the batch may be fine; offer the same one again later.
+            ConfigError: the same, but it takes a person to mend it (wrong password, newer schema).
+        """
+
+    @abstractmethod
+    def find(self, query: Query) -> Iterator[Record]:
+        """Give the records for which the whole query holds, in the order of `order`, reversed if `query.newest`.
+
+        Records stored while this runs may or may not be among them; none comes twice. Memory does not
+        grow with the answer, and an answer left half read blocks nobody.
+
+        Raises:
+            StoreUnavailable, ConfigError: as `put`; at the first record or any later one.
+            UsageError: no record can have such a value.
+        """
+
+    @abstractmethod
+    def count(self, guid: str, hosts: Collection[str] = ()) -> dict[str, int]:
+        """Count the stored records of one run by kind, asked of the store itself; kinds without any are left out.
+
+        Args:
+            guid: the run; empty for records about hosts.
+            hosts: only records of these hosts; empty for all.
+
+        Raises:
+            StoreUnavailable, ConfigError, UsageError: as `find`.
+        """
+
+    @abstractmethod
+    def close(self) -> None:
+        """Release files and sockets. Safe to call twice."""
+
+
+def order(record: Record) -> tuple[int, int, str]:
+    """Return the sort key of records in all answers: time, then id, the counter in it as a number.
+
+    Segment names are all of one length, so the shorter of two ids of a segment has the smaller counter.
+    """
+    return record.time, len(record.id), record.id
+
+
+def matches(query: Query, record: Record) -> bool:
+    """Tell whether every condition of `query` holds for `record`, but `job`, which one record cannot tell."""
+    return (
+        (query.guid is None or record.guid == query.guid)
+        and (not query.kinds or record.kind in query.kinds)
+        and (query.since is None or record.time >= query.since)
+        and (query.until is None or record.time < query.until)
+        and (query.host is None or record.host == query.host)
+        and (query.source is None or record.source == query.source)
+        and (query.result is None or _has_result(record, query.result))
+        and (query.text is None or contains(record.body, query.text))
+    )
+
+
+def is_start_of(record: Record, job: str) -> bool:
+    """Tell whether `record` is the start of a run whose executable's path has `job` in it."""
+    return record.kind == "event" and record.body.get("name") == "job.start" and job in str(record.body.get("exe", ""))
+
+
+def contains(value: Any, text: str) -> bool:
+    """Tell whether `text` is found in a key, string or number anywhere in `value`, upper and lower case alike."""
+    if isinstance(value, dict):
+        return any(contains(key, text) or contains(item, text) for key, item in value.items())
+    if isinstance(value, list):
+        return any(contains(item, text) for item in value)
+    return text.lower() in (value if isinstance(value, str) else msgspec.json.encode(value).decode()).lower()
+
+
+def results(wanted: str) -> tuple[str, str]:
+    """Return what `result` in a body may be for `Query.result`: a job's end has `vcsjob.FAILURES` for `FAILURES`."""
+    return wanted, f"vcsjob.{wanted}"
+
+
+def _has_result(record: Record, wanted: str) -> bool:
+    return record.kind in {"verdict", "event"} and record.body.get("result") in results(wanted)

@@ -1,0 +1,93 @@
+"""Aids for tests: nothing but tests imports this module."""
+
+from __future__ import annotations
+
+import time
+from itertools import islice
+from typing import TYPE_CHECKING
+
+from ave.exceptions import ConfigError, StoreUnavailable
+from ave.lab.stores.base import DIFFERENT, Rejected, Store, is_start_of, matches, order
+from ave.record import KINDS
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Collection, Iterator, Sequence
+
+    from ave.record import Query, Record
+
+__all__ = ["MemoryStore", "wait_until"]
+
+
+def wait_until(condition: Callable[[], object], timeout: float = 10.0, what: str = "") -> None:
+    """Return as soon as `condition()` is true; it is asked every 5 ms.
+
+    Args:
+        condition: asked at least twice, the last time after the deadline.
+        timeout: seconds.
+        what: named in the failure, e.g. "the cursor to move".
+
+    Raises:
+        AssertionError: still false after `timeout` seconds.
+    """
+    deadline = time.monotonic() + timeout
+    while not condition():
+        if time.monotonic() >= deadline:
+            if condition():
+                return
+            raise AssertionError(f"waited {timeout:g} s in vain for {what or condition}")
+        time.sleep(0.005)
+
+
+class MemoryStore(Store):
+    """A store for tests only: keeps records in a dict and fails on demand.
+
+    Attributes:
+        records: what is stored, by id.
+        batches: the ids of every batch offered, also of those that failed.
+        down: if true, everything raises StoreUnavailable, as of a server that is away.
+        refusing: if true, everything raises ConfigError, as of a wrong password.
+        reject: asked for each record; a text means that it can never be stored.
+    """
+
+    def __init__(self, kinds: Collection[str] = KINDS) -> None:
+        self.kinds = frozenset(kinds)
+        self.records: dict[str, Record] = {}
+        self.batches: list[list[str]] = []
+        self.down = False
+        self.refusing = False
+        self.reject: Callable[[Record], str] = lambda _record: ""
+
+    def put(self, batch: Sequence[Record]) -> list[Rejected]:
+        """Store what `reject` has nothing against, see `Store.put`."""
+        self.batches.append([record.id for record in batch])
+        self._answer()
+        return [Rejected(record, why) for record in batch if (why := self._put_one(record))]
+
+    def find(self, query: Query) -> Iterator[Record]:
+        """Give what matches, see `Store.find`."""
+        self._answer()
+        found = sorted(self.records.values(), key=order, reverse=query.newest)
+        runs = {record.guid for record in found if query.job is not None and is_start_of(record, query.job)}
+        wanted = (record for record in found if matches(query, record) and (query.job is None or record.guid in runs))
+        yield from islice(wanted, query.limit)
+
+    def count(self, guid: str, hosts: Collection[str] = ()) -> dict[str, int]:
+        """Count by kind, see `Store.count`."""
+        self._answer()
+        counts: dict[str, int] = {}
+        for record in self.records.values():
+            if record.guid == guid and (not hosts or record.host in hosts):
+                counts[record.kind] = counts.get(record.kind, 0) + 1
+        return counts
+
+    def close(self) -> None:
+        """Do nothing: the records stay."""
+
+    def _answer(self) -> None:
+        if self.down:
+            raise StoreUnavailable("the store is down")
+        if self.refusing:
+            raise ConfigError("the store refuses the password")
+
+    def _put_one(self, record: Record) -> str:
+        return self.reject(record) or (DIFFERENT if self.records.setdefault(record.id, record) != record else "")
