@@ -5,6 +5,7 @@ Its AVE home is ./demo-home, which stays, so that the story can be read again. W
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import subprocess
@@ -21,7 +22,9 @@ if TYPE_CHECKING:
 
 TREE = Path(__file__).resolve().parent
 HOME = TREE.parents[1] / "demo-home"
+LOG = HOME / "job.log"
 BIN = Path(sys.executable).parent
+[JOB] = json.loads((TREE / ".vcsjob").read_text(encoding="utf-8"))["executables"]
 
 
 def main() -> int:
@@ -33,7 +36,7 @@ def main() -> int:
     ave("config", "--bootstrap")
     with service("ave-logd"):
         print(f"GUID: {guid}", flush=True)
-        status = vcsjob.execute_job(str(TREE), "run_suite", env=["PATH"], log_path=str(HOME / "job.log"), guid=guid)
+        status = vcsjob.execute_job(str(TREE), JOB, env=["PATH"], log_path=str(LOG), guid=guid)
         print(f"the job ended with {vcsjob.exit_to_str(status)}", flush=True)
         done = ave("wait", guid, "--timeout", "30") + ave("audit", guid) + ave("show", guid)
     where_to_look(guid)
@@ -65,7 +68,7 @@ Where to look next:
   ave show {guid}
   ave find --kind verdict --result failure
   ave --help
-  less -R {HOME / "job.log"}
+  less -R {LOG}
   doc/tutorial.rst explains what happened here; make doc builds the pages.""")
 
 
