@@ -37,9 +37,10 @@ def main() -> int:
     with service("ave-logd"):
         print(f"GUID: {guid}", flush=True)
         status = vcsjob.execute_job(str(TREE), JOB, env=["PATH"], log_path=str(LOG), guid=guid)
-        print(f"the job ended with {vcsjob.exit_to_str(status)}", flush=True)
         done = ave("wait", guid, "--timeout", "30") + ave("audit", guid) + ave("show", guid)
     where_to_look(guid)
+    if status != vcsjob.FAILURES:
+        print(f"\nThe job ended with {status}, but the demo's suite should end with FAILURES; see {LOG}")
     return int(done != 0 or status != vcsjob.FAILURES)
 
 
@@ -50,12 +51,17 @@ def ave(*arguments: str) -> int:
 
 
 @contextmanager
-def service(*command: str) -> Iterator[None]:
-    """Keep a service of this virtual environment running for a while."""
-    process = subprocess.Popen([BIN / command[0], *command[1:]], start_new_session=True)
+def service(name: str) -> Iterator[None]:
+    """Keep a service of this virtual environment running for a while, its messages in a file of the home."""
+    log = HOME / f"{name}.log"
+    with log.open("w", encoding="utf-8") as messages:
+        # a session of its own: Ctrl-C is for the demo, which then ends it in order
+        process = subprocess.Popen([BIN / name], stderr=messages, start_new_session=True)
     try:
         yield
     finally:
+        if process.poll() is not None:
+            print(f"\n{name} ended by itself with {process.returncode}:\n{log.read_text(encoding='utf-8')}")
         process.terminate()
         process.wait(timeout=10)
 
@@ -68,7 +74,7 @@ Where to look next:
   ave show {guid}
   ave find --kind verdict --result failure
   ave --help
-  less -R {LOG}
+  less {LOG}
   doc/tutorial.rst explains what happened here; make doc builds the pages.""")
 
 
