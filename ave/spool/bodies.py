@@ -10,6 +10,7 @@ from json import JSONEncoder
 from json import encoder as json_encoder
 
 from ave import redact
+from ave.exceptions import UsageError
 from ave.record import INT_MAX, INT_MIN, RESERVED, plain, plain_items
 
 TYPE_CHECKING = False
@@ -50,8 +51,22 @@ encode = _make_encoder()
 
 def short(body: dict[Any, Any]) -> str | None:
     """Return the JSON text of a body that needs no change at all; None sends the caller to `parts`."""
-    if len(body) > FIELDS_MAX:
-        return None
+    try:
+        if _is_short(body):
+            "".join(body)  # TypeError for a key that is no string: json would take 1 and "1" for the same
+            text = encode(body)
+            is_text = text.isascii() or text.encode()
+            if is_text and len(text) <= VALUE_MAX and RESERVED.isdisjoint(body) and redact.is_clean(body, text):
+                return text
+    except (TypeError, ValueError, RuntimeError):  # NaN or a lone surrogate, or another thread changed it meanwhile
+        pass
+    return None
+
+
+def _is_short(body: dict[Any, Any]) -> bool:
+    # a subclass may have methods of its own
+    if type(body) is not dict or len(body) > FIELDS_MAX:
+        return False
     total = 0
     for value in body.values():
         kind = type(value)
@@ -59,18 +74,10 @@ def short(body: dict[Any, Any]) -> str | None:
             total += len(value)
         elif kind is int:
             if not INT_MIN <= value <= INT_MAX:
-                return None
+                return False
         elif kind is not float and kind is not bool and value is not None:
-            return None
-    if total > VALUE_MAX:
-        return None
-    try:
-        text = encode(body)
-        if (text.isascii() or text.encode()) and RESERVED.isdisjoint(body) and redact.is_clean(body, text):
-            return text
-    except (TypeError, ValueError):  # a key that is no string, NaN, a lone surrogate
-        pass
-    return None
+            return False
+    return total <= VALUE_MAX
 
 
 def parts(body: dict[Any, Any]) -> Iterator[dict[str, Any]]:
@@ -80,9 +87,9 @@ def parts(body: dict[Any, Any]) -> Iterator[dict[str, Any]]:
     the string `path` from that character on; the last one of a string has its `length` and `sha256` too.
     The continuations lack `_continues` yet, for the id of the first record is not known here.
     """
-    if len(body) <= FIELDS_MAX and not any(
-        isinstance(value, str) and len(value) > VALUE_MAX for value in body.values()
-    ):
+    if not issubclass(type(body), dict):
+        raise UsageError(f"the body of a record must be a dict, found {type(body)}")
+    if dict.__len__(body) <= FIELDS_MAX and not any(map(_is_long, list(dict.values(body)))):
         whole, marks = plain(body)
         whole = redact.redact(whole)
         if marks:
@@ -93,61 +100,83 @@ def parts(body: dict[Any, Any]) -> Iterator[dict[str, Any]]:
     yield from _cut(body)
 
 
+def _is_long(value: Any) -> bool:
+    return issubclass(type(value), str) and str.__len__(value) > VALUE_MAX
+
+
 def _cut(body: dict[Any, Any]) -> Iterator[dict[str, Any]]:
     """Spread a body over several records, never holding more than one record and one value of it at a time."""
-    marks: list[dict[str, str]] = []
     fields: dict[str, Any] = {}
-    long: list[tuple[str, str, bool]] = []
+    marks: list[dict[str, str]] = []
+    long: list[tuple[str, str, str, bool]] = []
     size, is_head = 0, True
-    for item in plain_items(body, marks):
-        name, value, text = _field(*item)
-        if text is not None:
-            is_json = not isinstance(item[1], str)
-            marks.append({"path": name, "was": "long json" if is_json else "long"})
-            long.append((name, text, is_json))
-        grown = len(name) + len(encode(value)) + 4
-        if fields and size + grown > VALUE_MAX:
+    for field, mark in _units(body, long):
+        grown = len(encode(field)) + len(encode(mark))
+        if size and size + grown > VALUE_MAX:
             yield _part(fields, marks, is_head)
-            fields, size, is_head = {}, 0, False
-            marks.clear()
-        fields[name] = value
+            fields, marks, size, is_head = {}, [], 0, False
+        fields.update(field)
+        marks += mark
         size += grown
     yield _part(fields, marks, is_head)
-    for name, text, is_json in long:
-        yield from _pieces(name, text, is_json)
+    for one in long:
+        yield from _pieces(*one)
 
 
-def _field(name: str, value: Any) -> tuple[str, Any, str | None]:
-    """Redact one field; return what of it is kept in place and, if it is long, its whole text."""
-    if isinstance(value, str) and len(value) > VALUE_MAX and not redact.is_secret_name(name):
-        return name, next(_windows(name, value))[:KEPT], value
-    ((name, value),) = redact.redact({name: value}).items()
+def _units(
+    body: dict[Any, Any], long: list[tuple[str, str, str, bool]]
+) -> Iterator[tuple[dict[str, Any], list[dict[str, str]]]]:
+    """Yield the fields and the marks of a body, each alone: (one field, no mark) or (no field, one mark).
+
+    Of a long value its begin is yielded, and (name, begin, whole text, is_json) is added to `long`.
+    """
+    found: list[dict[str, str]] = []
+    for name, plain_value in plain_items(body, found):
+        value, text = _field(name, plain_value)
+        yield {name: value}, []
+        if text is not None:
+            is_json = not isinstance(plain_value, str)
+            long.append((name, value, text, is_json))
+            found.append({"path": name, "was": "long json" if is_json else "long"})
+        for mark in found:
+            yield {}, [mark]
+        found.clear()
+    for mark in found:
+        yield {}, [mark]
+
+
+def _field(name: str, value: Any) -> tuple[Any, str | None]:
+    """Redact one field; return it, or the begin of it and its whole text: still to be redacted if it is a string."""
+    is_long = isinstance(value, str) and (len(value) > VALUE_MAX or len(encode(value)) > VALUE_MAX)
+    if is_long and not redact.is_secret_name(name):
+        return next(_windows(name, value))[:KEPT], value
+    value = redact.redact({name: value})[name]
     text = encode(value)
     if len(text) > VALUE_MAX:
-        return name, text[:KEPT], text
-    return name, value, None
+        return text[:KEPT], text
+    return value, None
 
 
 def _part(fields: dict[str, Any], marks: list[dict[str, str]], is_head: bool) -> dict[str, Any]:
     part: dict[str, Any] = fields if is_head else {"fields": fields}
     if marks:
-        part["_marks"] = list(marks)
+        part["_marks"] = marks
     return part
 
 
-def _pieces(name: str, text: str, is_json: bool) -> Iterator[dict[str, Any]]:
-    """Yield a long text behind its first `KEPT` characters, in pieces."""
+def _pieces(name: str, begin: str, text: str, is_json: bool) -> Iterator[dict[str, Any]]:
+    """Yield a long text behind its `begin`, in pieces."""
     from hashlib import sha256  # noqa: PLC0415 - costs a job 2 ms, and long values are rare
 
     digest, offset = sha256(), 0
     waiting: dict[str, Any] | None = None
     for window in (text,) if is_json else _windows(name, text):
-        for begin in range(0, len(window), VALUE_MAX):
-            piece = window[begin : begin + VALUE_MAX]
+        for at in range(0, len(window), VALUE_MAX):
+            piece = window[at : at + VALUE_MAX]
             digest.update(piece.encode())
             if waiting:
                 yield waiting
-            skip = max(0, KEPT - offset)
+            skip = max(0, len(begin) - offset)
             waiting = {"path": name, "offset": offset + skip, "text": piece[skip:]}
             offset += len(piece)
     if waiting:

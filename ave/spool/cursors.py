@@ -15,7 +15,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-__all__ = ["Cursor"]
+__all__ = ["Cursor", "positions"]
 
 #: Bytes after which the file is written anew, with one line per segment.
 COMPACT_SIZE = 1 << 20
@@ -30,9 +30,8 @@ class Cursor:
 
     def __init__(self, path: str) -> None:
         self.path = path
-        self.positions: dict[str, tuple[int, int]] = {}
+        self.positions = positions(path)
         self.fd = -1
-        self._load()
         self._rewrite()
 
     def move(self, positions: dict[str, tuple[int, int]]) -> None:
@@ -57,19 +56,6 @@ class Cursor:
         """Let go of the file."""
         io.close(self.fd)
 
-    def _load(self) -> None:
-        try:
-            data = io.read_file(self.path, 16 * COMPACT_SIZE)
-        except OSError:
-            return
-        for item in frames.scan(data, 0, final=True):
-            if isinstance(item, frames.Line):
-                try:
-                    segment, offset, seq = json.loads(item.payload)
-                    self.positions[str(segment)] = (int(offset), int(seq))
-                except (ValueError, TypeError):
-                    continue
-
     def _rewrite(self) -> None:
         io.make_dirs(os.path.dirname(self.path))
         data = b"".join(map(_line, self.positions.items()))
@@ -78,6 +64,23 @@ class Cursor:
             io.close(self.fd)
         self.fd = io.open_append(self.path)
         self.size = len(data)
+
+
+def positions(path: str) -> dict[str, tuple[int, int]]:
+    """Return the positions in a cursor's file without touching it; none if there is no such file."""
+    found: dict[str, tuple[int, int]] = {}
+    try:
+        data = io.read_file(path, 16 * COMPACT_SIZE)
+    except OSError:
+        return found
+    for item in frames.scan(data, 0, final=True):
+        if isinstance(item, frames.Line):
+            try:
+                segment, offset, seq = json.loads(item.payload)
+                found[str(segment)] = (int(offset), int(seq))
+            except (ValueError, TypeError):
+                continue
+    return found
 
 
 def _line(item: tuple[str, tuple[int, int]]) -> bytes:

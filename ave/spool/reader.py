@@ -18,6 +18,9 @@ __all__ = ["SEGMENT_MAX", "Segment", "list_segments", "path"]
 #: Bytes of a segment that are read; the writer rolls far below, so what lies behind was never written by it.
 SEGMENT_MAX = 64 << 20
 
+#: Bytes that are read at least, however little is asked for: nearly every line is shorter.
+READ_MIN = 64 * 1024
+
 _SUFFIX = ".seg"
 
 
@@ -48,15 +51,14 @@ class Segment:
         if not stat.S_ISREG(os.fstat(self.fd).st_mode):
             self.close()
             raise OSError(22, "is no regular file", self.path)
-        self.is_sealed = False
 
     def size(self) -> int:
         """Return the bytes that may be read; the file may have more."""
         return min(os.fstat(self.fd).st_size, SEGMENT_MAX)
 
     def is_final(self) -> bool:
-        """Tell whether nothing will be added any more: a footer was read, or the writer is gone."""
-        return self.is_sealed or io.is_unlocked(self.fd)
+        """Tell whether nothing will be added any more, because the writer let go of it or is gone."""
+        return io.is_unlocked(self.fd)
 
     def read(self, offset: int, limit: int = 1 << 20, *, final: bool = False) -> list[frames.Line | frames.Damage]:
         """Return the lines and the damage from `offset`, the begin of a line, about `limit` bytes of them.
@@ -65,13 +67,12 @@ class Segment:
         *before* this call. An empty answer means: nothing more for now, or, if `final`, for ever.
         """
         size = self.size()
-        # always enough for one line, so that an answer is empty only at the end
-        data = io.pread(self.fd, max(limit, 2 * frames.LINE_MAX), offset) if offset < size else b""
-        data = data[: size - offset]
-        at_end = offset + len(data) >= size
-        found = frames.scan(data, offset, final and at_end)
-        if found and isinstance(found[-1], frames.Line) and frames.kind_of(found[-1].payload) == frames.FOOTER:
-            self.is_sealed = True
+        # the second length is enough for any line, so that an answer is empty only at the end
+        for length in (max(limit, READ_MIN), 2 * frames.LINE_MAX):
+            data = io.pread(self.fd, min(length, size - offset), offset) if offset < size else b""
+            found = frames.scan(data, offset, final and offset + len(data) >= size)
+            if found or offset + len(data) >= size:
+                break
         return found
 
     def header(self) -> dict[str, Any] | None:

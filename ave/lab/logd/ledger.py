@@ -1,0 +1,380 @@
+"""The books: how many records of which run and kind every segment held, and which of its numbers are missing.
+
+Each segment is gone through exactly once. Where that stands is in the same file and the same transaction as the
+counts, so no crash counts a record twice or not at all. A record is counted under the segment and the number in
+its id: a line that damage doubled or moved, or that the writer put into a second segment, counts once.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import sqlite3
+import time
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import msgspec
+
+from ave.exceptions import ConfigError
+from ave.lab.logd import wire
+from ave.record import segment_of, seq_of
+from ave.spool.frames import FOOTER, HEADER, Damage, Line, kind_of
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Iterable
+
+    from ave.record import Record
+
+__all__ = ["Count", "Gap", "Ledger"]
+
+log = logging.getLogger(__name__)
+
+#: What a segment can be in the books.
+OPEN, READ, DELETED, LOST = range(4)
+
+#: Days for which the books of deleted segments are kept.
+KEPT_DAYS = 90
+
+#: The schema, step by step; PRAGMA user_version says how many steps a file has behind it.
+MIGRATIONS = (
+    """
+    CREATE TABLE segments (
+        name TEXT PRIMARY KEY, offset INTEGER NOT NULL DEFAULT 0, top INTEGER NOT NULL DEFAULT 0,
+        state INTEGER NOT NULL DEFAULT 0, host TEXT NOT NULL DEFAULT '', damage INTEGER NOT NULL DEFAULT 0,
+        torn INTEGER NOT NULL DEFAULT 0, changed INTEGER NOT NULL DEFAULT 0
+    ) WITHOUT ROWID;
+    CREATE INDEX segments_state ON segments (state, changed);
+    CREATE TABLE counts (
+        guid TEXT NOT NULL, kind TEXT NOT NULL, segment TEXT NOT NULL,
+        written INTEGER NOT NULL, refused INTEGER NOT NULL, unrouted INTEGER NOT NULL,
+        PRIMARY KEY (guid, kind, segment)
+    ) WITHOUT ROWID;
+    CREATE INDEX counts_segment ON counts (segment);
+    CREATE TABLE gaps (
+        segment TEXT NOT NULL, first INTEGER NOT NULL, last INTEGER NOT NULL, told INTEGER NOT NULL DEFAULT 0,
+        PRIMARY KEY (segment, first)
+    ) WITHOUT ROWID;
+    """,
+)
+
+
+class Count(NamedTuple):
+    """The books of one kind of one run. Every emitted record was written or refused; what was written is `unrouted`
+    if no store takes its kind."""
+
+    kind: str
+    written: int
+    refused: int
+    unrouted: int
+
+
+class Gap(NamedTuple):
+    """Numbers `first` to `last` of a segment whose records are not there; `reason`: `damaged` or `lost`."""
+
+    segment: str
+    first: int
+    last: int
+    reason: str
+
+
+class _Account:
+    """The numbers of one segment: the highest one seen, and which below it are missing."""
+
+    def __init__(self, top: int = 0, missing: Iterable[tuple[int, int]] = (), known: bool = True) -> None:
+        self.top = top
+        self.missing = list(missing)
+        self.known = known
+        self.changed = not known
+
+    def arrives(self, first: int, last: int) -> bool:
+        """Note that `first` to `last` are there or explained; tell whether any of them is news."""
+        if first > self.top:
+            if first > self.top + 1:
+                self.missing.append((self.top + 1, first - 1))
+                self.changed = True
+            self.top = last
+            return True
+        holes = [(low, high) for low, high in self.missing if low <= last and high >= first]
+        for low, high in holes:
+            self.missing.remove((low, high))
+            self.missing += [part for part in ((low, first - 1), (last + 1, high)) if part[0] <= part[1]]
+            self.changed = True
+        news = bool(holes) or last > self.top
+        self.top = max(self.top, last)
+        return news
+
+
+class Ledger:
+    """ledger.db. One thread writes; anybody may read.
+
+    Raises (any method): sqlite3.Error; what was not committed is undone by `rollback`.
+    """
+
+    def __init__(self, path: str, routed: Collection[str] | None = None) -> None:
+        self.routed = routed
+        self._accounts: dict[str, _Account] = {}
+        self._counts: dict[tuple[str, str, str], list[int]] = {}
+        self._db = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
+        if path != ":memory:":
+            os.chmod(path, 0o600)
+            self._db.execute("PRAGMA journal_mode = WAL")
+            self._db.execute("PRAGMA synchronous = FULL")
+        self._migrate()
+        self._positions: dict[str, tuple[int, int]] = {}
+        self._load()
+
+    @classmethod
+    def copy_of(cls, path: str, routed: Collection[str]) -> Ledger:
+        """Return a copy in memory, so that the rest of a spool can be gone through without writing anything."""
+        ledger = cls(":memory:", routed)
+        if os.path.exists(path):
+            with sqlite3.connect(f"file:{path}?mode=ro", uri=True) as source:
+                source.backup(ledger._db)
+            source.close()
+            ledger._migrate()
+            ledger._load()
+        return ledger
+
+    def _migrate(self) -> None:
+        (done,) = self._db.execute("PRAGMA user_version").fetchone()
+        if done > len(MIGRATIONS):
+            raise ConfigError(
+                f"ledger.db has schema {done}, this ave-logd knows {len(MIGRATIONS)}: upgrade ave-logging"
+            )
+        for step, statements in enumerate(MIGRATIONS[done:], done + 1):
+            self._db.executescript(f"BEGIN; {statements} PRAGMA user_version = {step}; COMMIT;")
+
+    def _load(self) -> None:
+        rows = self._db.execute("SELECT name, offset, state FROM segments WHERE state != ?", (DELETED,))
+        self._positions = {name: (offset, state) for name, offset, state in rows}
+
+    # Going through a segment
+
+    def offset(self, segment: str) -> int:
+        """Return where reading goes on in a segment."""
+        return self._positions.get(segment, (0, OPEN))[0]
+
+    @property
+    def in_batch(self) -> bool:
+        """Whether something was taken since the last commit."""
+        return self._db.in_transaction
+
+    def take(self, segment: str, items: list[Line | Damage], *, final: bool) -> list[Damage]:
+        """Enter what was read of a segment; `final`: it was all. Returns what is damage and no torn end.
+
+        Nothing is kept before `commit`.
+        """
+        if not self._db.in_transaction:
+            self._db.execute("BEGIN IMMEDIATE")
+        damage, host, torn = [], "", 0
+        for item in items:
+            if isinstance(item, Damage):
+                torn += item.torn
+                damage += [] if item.torn else [item]
+            elif (kind := kind_of(item.payload)) == HEADER:
+                host = _field(item.payload, "host", str, "")
+            elif kind == FOOTER:
+                # the footer's count covers all numbers: what is missing before it is missing for good
+                self._account(segment).arrives(_field(item.payload, "count", int, 0) + 1, 0)
+            else:
+                damage += self._take_record(item)
+        self._note(segment, items, host, len(damage), torn, READ if final else OPEN)
+        return damage
+
+    def _take_record(self, line: Line) -> list[Damage]:
+        try:
+            record = wire.decode(line.payload)
+        except ValueError:
+            return [Damage(line.offset, line.end, torn=False)]  # a whole line, but no record
+        segment, seq = segment_of(record.id), seq_of(record.id)
+        if self._account(segment).arrives(seq, seq):
+            self._count(segment, record.guid, record.kind, written=1)
+            if record.kind == "gap" and record.body.get("reason") == "quota":
+                self._take_refusals(segment, record)
+        return []
+
+    def _take_refusals(self, segment: str, record: Record) -> None:
+        """Enter what an emitter says it refused: its numbers are explained, not missing."""
+        try:
+            told = msgspec.convert(record.body, _Refusals)
+        except msgspec.ValidationError:
+            return
+        self._account(segment).arrives(told.first, told.last)
+        for kind, count in told.kinds.items():
+            self._count(segment, record.guid, kind, refused=count)
+
+    def _note(self, segment: str, items: list[Line | Damage], host: str, damage: int, torn: int, state: int) -> None:
+        end = items[-1].end if items else self.offset(segment)
+        self._positions[segment] = (end, state)
+        self._db.execute(
+            "INSERT INTO segments (name, offset, state, host, damage, torn, changed) VALUES (?, ?, ?, ?, ?, ?, ?)"
+            " ON CONFLICT (name) DO UPDATE SET offset = excluded.offset, state = excluded.state,"
+            " host = coalesce(nullif(excluded.host, ''), host), damage = damage + excluded.damage,"
+            " torn = torn + excluded.torn, changed = excluded.changed",
+            (segment, end, state, host, damage, torn, int(time.time())),
+        )
+
+    def _account(self, segment: str) -> _Account:
+        account = self._accounts.get(segment)
+        if account is None:
+            row = self._db.execute("SELECT top FROM segments WHERE name = ?", (segment,)).fetchone()
+            holes = self._db.execute("SELECT first, last FROM gaps WHERE segment = ?", (segment,)).fetchall()
+            account = self._accounts[segment] = _Account(row[0] if row else 0, holes, known=row is not None)
+        return account
+
+    def _count(self, segment: str, guid: str, kind: str, written: int = 0, refused: int = 0) -> None:
+        counts = self._counts.setdefault((guid, kind, segment), [0, 0, 0])
+        counts[0] += written
+        counts[1] += refused
+        if self.routed is not None and kind not in self.routed:
+            counts[2] += written
+
+    def commit(self) -> None:
+        """Make everything taken so far survive a power cut."""
+        if not self._db.in_transaction:
+            return
+        self._db.executemany(
+            "INSERT INTO counts VALUES (?, ?, ?, ?, ?, ?) ON CONFLICT DO UPDATE SET"
+            " written = written + excluded.written,"
+            " refused = refused + excluded.refused, unrouted = unrouted + excluded.unrouted",
+            [(*key, *counts) for key, counts in self._counts.items()],
+        )
+        for name, account in self._accounts.items():
+            self._db.execute(
+                "INSERT INTO segments (name, top) VALUES (?, ?) ON CONFLICT (name) DO UPDATE SET top = excluded.top",
+                (name, account.top),
+            )
+            if account.changed:
+                self._db.execute("DELETE FROM gaps WHERE segment = ?", (name,))
+                holes = [(name, first, last) for first, last in account.missing]
+                self._db.executemany("INSERT INTO gaps (segment, first, last) VALUES (?, ?, ?)", holes)
+        self._db.execute("COMMIT")
+        self._forget()
+
+    def rollback(self) -> None:
+        """Undo what was taken since the last commit."""
+        if self._db.in_transaction:
+            self._db.execute("ROLLBACK")
+            self._load()
+        self._forget()
+
+    def _forget(self) -> None:
+        self._counts.clear()
+        self._accounts.clear()
+
+    # The end of a segment
+
+    def is_read(self, segment: str) -> bool:
+        """Tell whether everything in a final segment is in the books."""
+        return self._positions.get(segment, (0, OPEN))[1] != OPEN
+
+    def delete(self, segments: Collection[str]) -> None:
+        """Note that segments are deleted because everything in them is where it should be."""
+        self._set_state(segments, DELETED)
+        for name in segments:
+            self._positions.pop(name, None)
+
+    def vanished(self, present: Collection[str]) -> dict[str, int]:
+        """Return the segments that are neither `present` nor deleted by us, each with the highest number seen."""
+        rows = self._db.execute("SELECT name, top FROM segments WHERE state IN (?, ?) AND offset > 0", (OPEN, READ))
+        return {name: top for name, top in rows if name not in present}
+
+    def lose(self, segment: str, first: int, last: int) -> Gap | None:
+        """Note that a segment has vanished with the records `first` to `last`; none, if `first` is above `last`."""
+        self._set_state([segment], LOST if first <= last else DELETED)
+        self._positions.pop(segment, None)
+        if first > last:
+            return None
+        self._db.execute("INSERT OR REPLACE INTO gaps (segment, first, last) VALUES (?, ?, ?)", (segment, first, last))
+        return Gap(segment, first, last, "lost")
+
+    def _set_state(self, segments: Iterable[str], state: int) -> None:
+        now = int(time.time())
+        self._db.execute("BEGIN IMMEDIATE")
+        self._db.executemany(
+            "UPDATE segments SET state = ?, changed = ? WHERE name = ?", [(state, now, name) for name in segments]
+        )
+        self._db.execute("COMMIT")
+
+    def untold(self) -> list[tuple[Gap, str]]:
+        """Return the gaps in segments that are read to the end and that no record tells of yet, each with its run.
+
+        The run is empty where the segment held records of several.
+        """
+        rows = self._db.execute(
+            "SELECT gaps.segment, first, last, damage FROM gaps JOIN segments ON name = gaps.segment"
+            " WHERE told = 0 AND state != ?",
+            (OPEN,),
+        ).fetchall()
+        return [(_gap(*row), self._only_run(row[0])) for row in rows]
+
+    def _only_run(self, segment: str) -> str:
+        rows = self._db.execute("SELECT DISTINCT guid FROM counts WHERE segment = ? LIMIT 2", (segment,)).fetchall()
+        return rows[0][0] if len(rows) == 1 else ""
+
+    def tell(self, gap: Gap) -> None:
+        """Note that a record tells of this gap now."""
+        self._db.execute("UPDATE gaps SET told = 1 WHERE segment = ? AND first = ?", (gap.segment, gap.first))
+
+    def prune(self) -> None:
+        """Drop the books of segments that were deleted long ago."""
+        old = int(time.time()) - KEPT_DAYS * 86400
+        which = "SELECT name FROM segments WHERE state = ? AND changed < ?"
+        self._db.execute("BEGIN IMMEDIATE")
+        self._db.execute(f"DELETE FROM counts WHERE segment IN ({which})", (DELETED, old))  # noqa: S608 - our own text
+        self._db.execute("DELETE FROM segments WHERE state = ? AND changed < ?", (DELETED, old))
+        self._db.execute("COMMIT")
+
+    # Questions
+
+    def counts(self, guid: str) -> list[Count]:
+        """Return the books of one run, by kind."""
+        rows = self._db.execute(
+            "SELECT kind, sum(written), sum(refused), sum(unrouted) FROM counts WHERE guid = ? GROUP BY kind", (guid,)
+        )
+        return [Count(*row) for row in rows]
+
+    def segments(self, guid: str) -> dict[str, tuple[int, int]]:
+        """Return the segments that held records of a run, each with its state and the highest number seen."""
+        rows = self._db.execute(
+            "SELECT name, state, top FROM segments WHERE name IN (SELECT segment FROM counts WHERE guid = ?)", (guid,)
+        )
+        return {name: (state, top) for name, state, top in rows}
+
+    def hosts(self, guid: str) -> list[str]:
+        """Return the hosts whose segments held records of a run."""
+        rows = self._db.execute(
+            "SELECT DISTINCT host FROM segments WHERE name IN (SELECT segment FROM counts WHERE guid = ?)", (guid,)
+        )
+        return sorted(host for (host,) in rows if host)
+
+    def gaps(self, guid: str) -> list[Gap]:
+        """Return the missing numbers of all segments that held records of a run: some may have been the run's."""
+        rows = self._db.execute(
+            "SELECT gaps.segment, first, last, damage FROM gaps JOIN segments ON name = gaps.segment"
+            " WHERE gaps.segment IN (SELECT segment FROM counts WHERE guid = ?) ORDER BY gaps.segment, first",
+            (guid,),
+        )
+        return [_gap(*row) for row in rows]
+
+    def close(self) -> None:
+        """Let go of the file; what was not committed is undone."""
+        self._db.close()
+
+
+class _Refusals(msgspec.Struct):
+    first: int
+    last: int
+    kinds: dict[str, int]
+
+
+def _gap(segment: str, first: int, last: int, damage: int) -> Gap:
+    return Gap(segment, first, last, "damaged" if damage else "lost")
+
+
+def _field(payload: bytes, name: str, kind: type, default: Any) -> Any:
+    try:
+        value = msgspec.json.decode(payload).get(name)
+    except (msgspec.MsgspecError, AttributeError):
+        return default
+    return value if type(value) is kind else default

@@ -1,0 +1,216 @@
+"""One store, one thread, one cursor: read a batch, put it, set aside what was refused, move the cursor.
+
+The order is the guarantee. The cursor moves only when every record of the batch is stored or a dead letter, both
+durable; whatever the moment of a crash, the same batch comes again, and the store knows its records by their ids.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import random
+from threading import Event, Thread
+from typing import TYPE_CHECKING
+
+from ave import io
+from ave.exceptions import ConfigError, StoreUnavailable
+from ave.lab.logd import wire
+from ave.lab.logd.letters import DeadLetters
+from ave.lab.stores.base import Rejected
+from ave.record import segment_of, seq_of
+from ave.spool.cursors import Cursor
+from ave.spool.frames import RECORD, Line, kind_of
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from ave.lab.logd.watch import Watch
+    from ave.lab.stores.base import Store
+    from ave.record import Record
+
+__all__ = ["Shipper"]
+
+log = logging.getLogger(__name__)
+
+#: Records and bytes of one batch: large enough to hide a round trip, small enough to repeat.
+BATCH_RECORDS = 1000
+BATCH_BYTES = 256 * 1024
+
+#: Seconds: the first and the longest pause after a failure. Full jitter, so that hosts do not come back together.
+RETRY_FIRST_S = 0.2
+RETRY_MAX_S = 60.0
+
+#: Seconds after which a shipper looks again though nothing was notified.
+IDLE_S = 1.0
+
+
+class Shipper(Thread):
+    """Brings the records of some kinds into one store.
+
+    Attributes:
+        done: names of final segments of which everything is stored, and the cursor says so durably.
+        failure: why the store takes nothing at the moment; empty while it does.
+        idle: set while there is nothing to do.
+    """
+
+    def __init__(self, name: str, kinds: frozenset[str], opener: Callable[[], Store], watch: Watch) -> None:
+        super().__init__(name=f"ship-{name}", daemon=True)
+        self.store_name = name
+        self.kinds = kinds
+        self.watch = watch
+        self.done: frozenset[str] = frozenset()
+        self.failure = ""
+        self.idle = Event()
+        self._open = opener
+        self._store: Store | None = None
+        self._cursor: Cursor | None = None
+        self._letters = DeadLetters(watch.spool, name)
+        self._ending = Event()
+        self._failures = 0
+
+    def stop(self) -> None:
+        """Ask the thread to end after the batch it is at."""
+        self._ending.set()
+        with self.watch.changed:
+            self.watch.changed.notify_all()
+
+    def run(self) -> None:
+        """Ship until stopped."""
+        while not self._ending.is_set():
+            segments = self.watch.segments
+            if self.step():
+                continue
+            if self.failure:
+                self._ending.wait(self._pause())
+                continue
+            self.idle.set()
+            with self.watch.changed:
+                if self.watch.segments is segments and not self._ending.is_set():
+                    self.watch.changed.wait(IDLE_S)
+            self.idle.clear()
+        self.close()
+
+    def close(self) -> None:
+        """Release store and cursor."""
+        if self._store:
+            self._store.close()
+        if self._cursor:
+            self._cursor.close()
+        self._store = self._cursor = None
+
+    def step(self) -> bool:
+        """Ship one batch; tell whether there was one. A failure is noted in `failure`, never raised."""
+        try:
+            moved = self._ship()
+        except (StoreUnavailable, ConfigError, OSError) as error:
+            self._failed(error)
+            return False
+        if self.failure:
+            log.info("%s takes records again", self.store_name, extra={"action": "store_back"})
+        self.failure, self._failures = "", 0
+        return moved
+
+    def _ship(self) -> bool:
+        cursor = self._cursor = self._cursor or Cursor(os.path.join(self.watch.spool, "cursors", self.store_name))
+        batch, positions = self._collect(cursor)
+        io.reached("batch-read")
+        if batch:
+            store = self._store = self._store or self._open()
+            rejected = _put(store, batch)
+            io.reached("batch-stored")
+            if rejected:
+                self._bury(rejected)
+            io.reached("letters-written")
+        if positions:
+            cursor.move(positions)
+            io.reached("cursor-moved")
+        self._note_done(cursor)
+        return bool(positions)
+
+    def _collect(self, cursor: Cursor) -> tuple[list[Record], dict[str, tuple[int, int]]]:
+        """Read on in all segments, oldest first, until the batch is full; return it and where it ends in each."""
+        batch: list[Record] = []
+        positions: dict[str, tuple[int, int]] = {}
+        left = BATCH_BYTES
+        for name, seen in self.watch.segments.items():
+            offset, seq = cursor.positions.get(name, (0, 0))
+            if offset >= seen.size:
+                continue
+            items = self.watch.read(name, offset, left)
+            for item in items:
+                if isinstance(item, Line):
+                    record = _record(item)
+                    if record is not None:
+                        if segment_of(record.id) == name:
+                            seq = seq_of(record.id)
+                        if record.kind in self.kinds:
+                            batch.append(record)
+                left -= item.end - item.offset
+                positions[name] = (item.end, seq)
+                if len(batch) >= BATCH_RECORDS:
+                    return batch, positions
+            if left <= 0:
+                break
+        return batch, positions
+
+    def _bury(self, rejected: list[Rejected]) -> None:
+        self._letters.add(rejected)
+        for letter in rejected:
+            log.error(
+                "%s can never store %s: %s; `ave spool retry` sends it again once that is mended",
+                self.store_name,
+                letter.record.id,
+                letter.reason,
+                extra={"action": "dead_letter"},
+            )
+
+    def _note_done(self, cursor: Cursor) -> None:
+        """Note the segments that this store needs no more, once the cursor says so durably."""
+        segments = self.watch.segments
+        positions = cursor.positions
+        done = frozenset(
+            name for name, seen in segments.items() if seen.final and positions.get(name, (0, 0))[0] >= seen.size
+        )
+        if done - self.done:
+            cursor.sync()
+            io.reached("cursor-synced")
+        self.done = done
+        cursor.forget([name for name in positions if name not in segments])
+
+    def _failed(self, error: Exception) -> None:
+        if self._store:
+            self._store.close()
+            self._store = None
+        self._failures += 1
+        if str(error) != self.failure:
+            log.warning(
+                "%s takes nothing, its records wait: %s", self.store_name, error, extra={"action": "store_down"}
+            )
+        self.failure = str(error)
+
+    def _pause(self) -> float:
+        return random.uniform(0, min(RETRY_MAX_S, RETRY_FIRST_S * 2.0 ** min(self._failures, 20)))  # noqa: S311
+
+
+def _record(line: Line) -> Record | None:
+    """Return the record of a line; None for header, footer and what only looks like a record (see the ledger)."""
+    if kind_of(line.payload) != RECORD:
+        return None
+    try:
+        return wire.decode(line.payload)
+    except ValueError:
+        return None
+
+
+def _put(store: Store, batch: list[Record]) -> list[Rejected]:
+    """Put a batch; one that fails as a whole for an unforeseen reason is halved until the guilty record is found."""
+    try:
+        return store.put(batch)
+    except (StoreUnavailable, ConfigError, OSError):
+        raise
+    except Exception as error:
+        if len(batch) == 1:
+            log.exception("a store failed at one record", extra={"action": "store_error"})
+            return [Rejected(batch[0], f"{type(error).__name__}: {error}")]
+        middle = len(batch) // 2
+        return _put(store, batch[:middle]) + _put(store, batch[middle:])

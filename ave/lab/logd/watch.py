@@ -1,0 +1,138 @@
+"""What is in the spool directory now: which segments, how long, and whether they can still grow."""
+
+from __future__ import annotations
+
+import errno
+import logging
+import os
+import re
+from threading import Condition
+from typing import TYPE_CHECKING, NamedTuple
+
+from ave import io
+from ave.spool import reader
+from ave.spool.writer import VERSION
+
+if TYPE_CHECKING:
+    from ave.spool.frames import Damage, Line
+
+__all__ = ["Seen", "Watch"]
+
+log = logging.getLogger(__name__)
+
+#: What open(2) says of something that is no segment of ours: a link, FIFO, socket, directory, or somebody else's.
+_NO_SEGMENT = {errno.ELOOP, errno.EINVAL, errno.ENXIO, errno.EISDIR, errno.EACCES, errno.EPERM}
+
+
+#: The begin of a header, behind the frame's two numbers.
+_VERSION = re.compile(rb'[0-9a-f]{8} [0-9a-f]{8} \{"v":(\d{1,9})')
+
+
+class Seen(NamedTuple):
+    """A segment as it was last seen.
+
+    Attributes:
+        size: bytes to read.
+        final: nothing will be added.
+    """
+
+    size: int
+    final: bool
+
+
+class Watch:
+    """Looks at the spool on behalf of all who read it; they wait for `changed`.
+
+    Attributes:
+        readonly: if true, nothing is moved or told.
+        segments: name -> Seen, oldest first; replaced as a whole, so readers need no lock.
+        changed: notified when `segments` has something new.
+    """
+
+    def __init__(self, spool: str, *, readonly: bool = False) -> None:
+        self.spool = spool
+        self.readonly = readonly
+        self.segments: dict[str, Seen] = {}
+        self.changed = Condition()
+        self._told: set[str] = set()
+
+    def look(self) -> bool:
+        """Look again; tell whether anything is new. Opens only what was not final the last time."""
+        before = self.segments
+        seen: dict[str, Seen] = {}
+        for name in reader.list_segments(self.spool):
+            known = before.get(name)
+            now = known if known and known.final else self._look_at(name)
+            if now:
+                seen[name] = now
+        if seen == before:
+            return False
+        with self.changed:
+            self.segments = seen
+            self.changed.notify_all()
+        return True
+
+    def read(self, name: str, offset: int, limit: int) -> list[Line | Damage]:
+        """Read a seen segment from `offset`; empty when there is no more, or when it has vanished."""
+        seen = self.segments.get(name)
+        if seen is None or offset >= seen.size:
+            return []
+        try:
+            segment = reader.Segment(self.spool, name)
+            try:
+                return segment.read(offset, limit, final=seen.final)
+            finally:
+                segment.close()
+        except FileNotFoundError:
+            return []
+        except OSError as error:
+            self._tell(name, f"cannot be read now: {error}")
+            return []
+
+    def set_aside(self, name: str, why: str) -> None:
+        """Move what is no segment of ours out of the way, where a person can look at it."""
+        if self.readonly:
+            return
+        damaged = os.path.join(self.spool, "damaged")
+        io.make_dirs(damaged)
+        try:
+            io.rename(reader.path(self.spool, name), os.path.join(damaged, f"{name}.seg"))
+        except OSError as error:
+            log.error("cannot set %s aside: %s", name, error, extra={"action": "set_aside_failed"})
+        else:
+            log.error("%s set aside in %s: %s", name, damaged, why, extra={"action": "set_aside"})
+
+    def _look_at(self, name: str) -> Seen | None:
+        try:
+            segment = reader.Segment(self.spool, name)
+        except FileNotFoundError:
+            return None
+        except OSError as error:
+            if error.errno in _NO_SEGMENT:
+                self.set_aside(name, error.strerror or str(error))
+            return None
+        try:
+            owner = os.fstat(segment.fd).st_uid
+            if owner not in {0, os.geteuid(), os.stat(self.spool).st_uid}:
+                self.set_aside(name, f"belongs to user {owner}")
+                return None
+            if self._is_newer(segment):
+                return None
+            final = segment.is_final()  # asked before the size: what is final stays as long as it is
+            return Seen(segment.size(), final)
+        finally:
+            segment.close()
+
+    def _is_newer(self, segment: reader.Segment) -> bool:
+        """Tell whether a later version of the writer made this: then it waits for a later version of the reader."""
+        begin = _VERSION.match(io.pread(segment.fd, 48, 0))
+        if not begin or int(begin[1]) <= VERSION:
+            return False
+        self._tell(segment.name, f"has format {int(begin[1])}, this ave-logd reads {VERSION}: it waits for an upgrade")
+        return True
+
+    def _tell(self, name: str, what: str) -> None:
+        """Warn about a segment, once."""
+        if name not in self._told and not self.readonly:
+            self._told.add(name)
+            log.warning("segment %s %s", name, what, extra={"action": "segment_waits"})
