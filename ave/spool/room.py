@@ -8,7 +8,7 @@ import time
 from ave import io
 from ave.record import KINDS
 
-__all__ = ["Room", "default_quota"]
+__all__ = ["Room", "default_quota", "used_bytes"]
 
 #: The share of the quota up to which a kind is taken, in the order in which they are refused. Every other kind
 #: is taken until the quota is full: the rest above `shout` is their reserve.
@@ -55,7 +55,7 @@ class Room:
             self.quota = default_quota(self.spool)
         total = self._noted()
         if total is None:
-            total = _sum(self.spool)
+            total = used_bytes(self.spool)
             self._note(total)
         self.left = {kind: int(self.quota * SHARES.get(kind, 1.0)) - total for kind in KINDS}
         self.used = 0
@@ -76,14 +76,14 @@ class Room:
             pass  # on a full disk the next emitter sums for itself
 
 
-def _sum(directory: str) -> int:
+def used_bytes(directory: str) -> int:
     """Return the bytes that all files below a directory take."""
     total = 0
     with os.scandir(directory) as entries:
         for entry in entries:
             try:
                 if entry.is_dir(follow_symlinks=False):
-                    total += _sum(entry.path)
+                    total += used_bytes(entry.path)
                 elif not entry.name.startswith("ledger.db"):
                     info = entry.stat(follow_symlinks=False)
                     # a huge file is a sparse one, planted here: it takes only its blocks
