@@ -6,10 +6,11 @@ Facts only: nothing here opens a file or knows where a record comes from or goes
 from __future__ import annotations
 
 import json
+import re
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
     from typing import Any
 
 __all__ = [
@@ -41,7 +42,7 @@ RESULTS = ("passed", "failure", "error", "skipped", "xfailed", "xpassed")
 #: Characters a GUID has at least; the original's limit.
 GUID_MIN = 10
 
-#: Names at the top of a body that are ours; a caller's key of that name gets an apostrophe.
+#: Names at the top of a body that are ours; a caller's key of that name gets an apostrophe and is marked.
 RESERVED = frozenset(("_continues", "_marks"))
 
 #: Integers that every store can hold; larger ones become hexadecimal strings.
@@ -49,6 +50,14 @@ INT_MIN, INT_MAX = -(2**63), 2**64 - 1
 
 #: Levels of nesting a body may have; what lies deeper is dropped and marked.
 DEPTH_MAX = 64
+
+#: Characters a key may have; the rest of a longer one is dropped and marked.
+NAME_MAX = 1024
+
+_SURROGATE = re.compile("[\ud800-\udfff]")
+
+#: A type's own name, past what a metaclass makes of it.
+_name_of: Callable[[type], str] = type.__dict__["__name__"].__get__
 
 
 class Record:
@@ -160,7 +169,10 @@ def decode(payload: bytes | str) -> Record:
 
     Light but not fast; the lab side has a faster one.
     """
-    fields = json.loads(payload)
+    try:
+        fields = json.loads(payload, parse_constant=_no_number)
+    except RecursionError as error:
+        raise ValueError("not a record: nested too deeply") from error
     if not isinstance(fields, dict) or set(fields) != set(Record.FIELDS):
         raise ValueError("not a record: the eight fields are not all there, or others are besides")
     for name in Record.FIELDS:
@@ -168,6 +180,10 @@ def decode(payload: bytes | str) -> Record:
         if type(fields[name]) is not wanted:
             raise ValueError(f"not a record: {name} is not {wanted.__name__}")
     return Record(**fields)
+
+
+def _no_number(name: str) -> None:
+    raise ValueError(f"not a record: {name} is no number in JSON")
 
 
 # A caller's values become JSON
@@ -178,36 +194,41 @@ def plain(body: dict[Any, Any]) -> tuple[dict[str, Any], list[dict[str, str]]]:
 
     Strings, finite numbers, booleans, None, dicts, lists and tuples are themselves. Everything else
     becomes a string: bytes as UTF-8 (bad bytes escaped), exceptions as `Type: message`, the rest by `str`.
-    Never raises, whatever the values' own methods do.
+    Never raises an `Exception`, whatever the values' own methods do.
 
     Returns:
         The copy, and marks `{"path": "a.b.0", "was": "datetime"}`, one per value that was changed.
     """
     marks: list[dict[str, str]] = []
-    return dict(plain_items(body, marks)), marks
+    # here and below: a copy first, for another thread or a value's own method may change the original meanwhile
+    return dict(_Plain(marks).items(dict.copy(body), "", frozenset((id(body),)))), marks
 
 
 def plain_items(body: dict[Any, Any], marks: list[dict[str, str]]) -> Iterator[tuple[str, Any]]:
     """Yield the fields of `plain(body)` one by one, adding to `marks`: for bodies too large to copy."""
-    yield from _Plain(marks).items(body, "", frozenset((id(body),)))
+    try:
+        yield from _Plain(marks).items(body, "", frozenset((id(body),)))
+    except RuntimeError:  # keys came or went since the last field; the rest cannot be told apart any more
+        marks.append({"path": "", "was": "changed meanwhile"})
 
 
 class _Plain:
-    """One walk over one body."""
+    """One walk over one body. It asks `type()` and calls the built-in types' own methods, for a subclass may lie."""
 
     def __init__(self, marks: list[dict[str, str]]) -> None:
         self.marks = marks
 
     def value(self, value: Any, path: str, above: frozenset[int]) -> Any:
-        if value is None or value is True or value is False:
+        kind = type(value)
+        if value is None or kind is bool:
             return value
-        if isinstance(value, str):
+        if issubclass(kind, str):
             return self.text(value, path)
-        if isinstance(value, int):
-            return self.number(int(value), path)
-        if isinstance(value, float):
-            return float(value) if value - value == 0 else self.string(repr(float(value)), path, "float")
-        if isinstance(value, (dict, list, tuple)):
+        if issubclass(kind, int):
+            return self.number(int.__int__(value), path)
+        if issubclass(kind, float):
+            return self.real(float.__float__(value), path)
+        if issubclass(kind, (dict, list, tuple)):
             return self.container(value, path, above)
         return self.other(value, path)
 
@@ -217,47 +238,64 @@ class _Plain:
         if len(above) >= DEPTH_MAX:
             return self.string(f"[dropped: deeper than {DEPTH_MAX} levels]", path, "depth")
         above |= {id(value)}
-        if isinstance(value, dict):
-            return dict(self.items(value, path, above))
-        return [self.value(item, f"{path}.{index}", above) for index, item in enumerate(value)]
+        if issubclass(type(value), dict):
+            return dict(self.items(dict.copy(value), path, above))
+        items = list.copy(value) if issubclass(type(value), list) else tuple.__iter__(value)
+        return [self.value(item, f"{path}.{index}", above) for index, item in enumerate(items)]
 
     def items(self, value: dict[Any, Any], path: str, above: frozenset[int]) -> Iterator[tuple[str, Any]]:
-        made: set[str] = set()
+        taken: dict[str, int] = {}
         for key, item in dict.items(value):
             name = key
-            if type(key) is not str or not key.isascii() or key in RESERVED:
-                name = self.key(key, path, value, made)
+            if type(key) is not str or not key.isascii() or len(key) > NAME_MAX or (key in RESERVED and not path):
+                # {1: "a", "1": "b"} would become two equal keys, of which readers of JSON keep one
+                taken = taken or {key: 1 for key in dict.keys(value) if type(key) is str}
+                name = self.key(key, path, taken)
             yield name, self.value(item, f"{path}.{name}" if path else name, above)
 
-    def key(self, key: Any, path: str, body: dict[Any, Any], made: set[str]) -> str:
-        here = f"{path}.{_printed(key)}" if path else _printed(key)
-        name = self.text(key, here) if isinstance(key, str) else self.other(key, here)
-        # {1: "a", "1": "b"} would become two equal keys, of which readers of JSON keep one
-        while name in made or name in RESERVED or (name != key and name in body):
-            name += "'"
-        made.add(name)
+    def key(self, key: object, path: str, taken: dict[str, int]) -> str:
+        """Return what becomes of a key, and mark it if it changes. `taken`: name -> how often it was wanted."""
+        here = _printed(key)[:NAME_MAX]
+        here = f"{path}.{here}" if path else here
+        is_text = issubclass(type(key), str)
+        name = self.text(key, here) if is_text else self.other(key, here)
+        if len(name) > NAME_MAX:
+            name = self.string(name[:NAME_MAX], here, "long key")
+        elif not path and name in RESERVED:
+            taken[self.string(name, here, "reserved")] = 1
+        elif name is key:
+            return name
+        wanted = name
+        while name in taken:
+            count = taken[wanted]
+            taken[wanted] = count + 1
+            name = f"{wanted}'{count if count > 1 else ''}"
+        taken[name] = 1
         return name
 
-    def text(self, value: str, path: str) -> str:
-        value = str.__str__(value)
-        try:
-            value.encode()
-        except UnicodeEncodeError:
-            # reversible: a backslash that was there before is doubled
-            escaped = value.replace("\\", "\\\\").encode("utf-8", "backslashreplace").decode()
-            return self.string(escaped, path, "surrogates")
-        return value
+    def text(self, value: Any, path: str) -> str:
+        text = str.__str__(value)
+        if text.isascii() or not _SURROGATE.search(text):
+            return text
+        # reversible: a backslash that was there before is doubled
+        escaped = text.replace("\\", "\\\\").encode("utf-8", "backslashreplace").decode()
+        return self.string(escaped, path, "surrogates")
 
     def number(self, value: int, path: str) -> int | str:
         # decimal text of a huge int costs quadratic time, and Python refuses it over 4,300 digits
         return value if INT_MIN <= value <= INT_MAX else self.string(hex(value), path, "int")
 
+    def real(self, value: float, path: str) -> float | str:
+        return value if value - value == 0 else self.string(repr(value), path, "float")
+
     def other(self, value: Any, path: str) -> str:
-        name = type(value).__name__
-        if isinstance(value, (bytes, bytearray)):
-            return self.string(bytes(value).decode("utf-8", "backslashreplace"), path, name)
+        kind = type(value)
+        name = _name_of(kind)
+        for raw in (bytes, bytearray):
+            if issubclass(kind, raw):
+                return self.string(raw.decode(value, "utf-8", "backslashreplace"), path, name)
         text = _printed(value)
-        return self.string(f"{name}: {text}" if isinstance(value, BaseException) else text, path, name)
+        return self.string(f"{name}: {text}" if issubclass(kind, BaseException) else text, path, name)
 
     def string(self, text: str, path: str, was: str) -> str:
         self.marks.append({"path": path, "was": was})
@@ -266,9 +304,9 @@ class _Plain:
 
 def _printed(value: Any) -> str:
     try:
-        return str(value).encode("utf-8", "backslashreplace").decode()
+        return str.encode(str(value), "utf-8", "backslashreplace").decode()
     except Exception as error:  # noqa: BLE001 - a caller's __str__ may raise anything; a log must not
-        return f"[unprintable {type(value).__name__}: {type(error).__name__}]"
+        return f"[unprintable {_name_of(type(value))}: {_name_of(type(error))}]"
 
 
 # A body too long for one record comes together again
@@ -277,22 +315,20 @@ def _printed(value: Any) -> str:
 def joined(records: Iterable[Record]) -> Iterator[Record]:
     """Put continuation records back into the bodies they continue; all other records pass unchanged.
 
-    The order of `records` is kept. A continuation whose head is not among them passes as it is. A value of
-    which a piece is missing keeps what is there, and its mark stays in `_marks`.
+    The order of `records` is kept, and one that comes twice counts once. A continuation whose head is not among
+    them passes as it is. A value of which a piece is missing keeps what is there, and its mark stays in `_marks`.
     """
-    records = list(records)
-    heads = {record.id for record in records if "_continues" not in record.body}
+    by_id = {record.id: record for record in records}
     pieces: dict[str, list[dict[str, Any]]] = {}
-    for record in records:
+    for record in by_id.values():
         head = record.body.get("_continues")
-        if head in heads:
-            pieces.setdefault(head, []).append(record.body)
-        elif head is not None:
+        if head is not None:
+            pieces.setdefault(str(head), []).append(record.body)
+    for record in by_id.values():
+        if record.id in pieces:
+            yield _whole(record, pieces[record.id])
+        elif str(record.body.get("_continues")) not in by_id:
             yield record
-    for record in records:
-        if record.id in heads:
-            own = pieces.get(record.id)
-            yield _whole(record, own) if own else record
 
 
 def _whole(record: Record, pieces: list[dict[str, Any]]) -> Record:
@@ -314,9 +350,9 @@ def _whole(record: Record, pieces: list[dict[str, Any]]) -> Record:
 
 def _fill(body: dict[str, Any], marks: list[dict[str, str]], name: str, parts: list[dict[str, Any]]) -> None:
     text = body[name] = body.get(name, "") + "".join(part["text"] for part in parts)
-    if len(text) != parts[-1].get("length"):
+    mark = next((mark for mark in marks if mark["path"] == name and mark["was"] in {"long", "long json"}), None)
+    if mark is None or len(text) != parts[-1].get("length"):
         return
-    mark = next(mark for mark in marks if mark["path"] == name and mark["was"] in {"long", "long json"})
     if mark["was"] == "long json":
         body[name] = json.loads(text)
     marks.remove(mark)

@@ -18,6 +18,7 @@ LINE_MAX = 1 << 20
 
 _PREFIX = re.compile(rb"([0-9a-f]{8}) ([0-9a-f]{8}) ")
 _PREFIX_SIZE = 18
+_BORDER = re.compile(rb"\n(?=[0-9a-f]{8} [0-9a-f]{8} )")
 
 HEADER, FOOTER, RECORD = "header", "footer", "record"
 
@@ -79,14 +80,24 @@ def scan(data: bytes, base: int, final: bool) -> list[Line | Damage]:
                 found.append(Line(base + here, base + end + 1, data[start:end]))
                 here = end + 1
                 continue
-            behind = data.find(b"\n", end)
+            behind = _border(data, end)
         else:
-            behind = data.find(b"\n", here)
+            behind = _border(data, here)
         if behind < 0 and not final and size - here <= LINE_MAX + _PREFIX_SIZE:
             return found
         here, begin = (behind + 1 if behind >= 0 else size), here
         _damaged(found, base + begin, base + here, torn=behind < 0 and final)
     return found
+
+
+def _border(data: bytes, start: int) -> int:
+    """Return where the next LF is behind which a line may begin; -1 if there is none."""
+    border = _BORDER.search(data, start)
+    if border:
+        return border.start()
+    # near the end, the prefix behind a LF may be unfinished; before that, no LF has a line behind it
+    behind = data.find(b"\n", max(start, len(data) - _PREFIX_SIZE))
+    return behind if behind >= 0 else data.rfind(b"\n", start)
 
 
 def _damaged(found: list[Line | Damage], offset: int, end: int, *, torn: bool) -> None:
