@@ -1,0 +1,41 @@
+"""Runs test jobs: each on a terminal of its own, with a white-listed environment, a log file and a GUID.
+
+Inside a job, `get_guid()`, `get_profiles()` and `get_log_path()` say what the run is about.
+"""
+
+from vcsjob.codes import (
+    BLOCKED,
+    BUSY,
+    ERROR,
+    FAILURES,
+    KILLED,
+    NOFETCH,
+    NOLIST,
+    NORUN,
+    OK,
+    TIMEOUT,
+    exit_to_str,
+)
+from vcsjob.execute import execute_job
+from vcsjob.variables import get_guid, get_log_path, get_profiles, set_guid, set_log_path, set_profiles
+
+__all__ = [
+    "BLOCKED",
+    "BUSY",
+    "ERROR",
+    "FAILURES",
+    "KILLED",
+    "NOFETCH",
+    "NOLIST",
+    "NORUN",
+    "OK",
+    "TIMEOUT",
+    "execute_job",
+    "exit_to_str",
+    "get_guid",
+    "get_log_path",
+    "get_profiles",
+    "set_guid",
+    "set_log_path",
+    "set_profiles",
+]

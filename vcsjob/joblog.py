@@ -1,0 +1,101 @@
+"""Where a job's output goes: a file, or stderr. A log that cannot be written costs output, never the job."""
+
+from __future__ import annotations
+
+import os
+import sys
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from types import TracebackType
+
+__all__ = ["JobLog", "tell"]
+
+
+def tell(text: str) -> None:
+    """Say something about the run, not from it, on stderr; never raises."""
+    try:
+        sys.stderr.write(f"vcsjob: WARNING: {text}\n")
+        sys.stderr.flush()
+    except (AttributeError, OSError, ValueError):  # none, full or closed: there is nobody left to tell
+        return
+
+
+class JobLog:
+    """The log of one run, a context manager. Bytes go out as they come, unbuffered and unchanged.
+
+    A failure is told once on stderr. Writing goes on, so a disk that is full for a while costs only that while,
+    and a line in the log says how much is missing there.
+
+    Attributes:
+        path: absolute, for the job may change its directory; None for stderr.
+    """
+
+    def __init__(self, path: str | None) -> None:
+        """Empty the file at `path`, or make it and its directories; falsy means stderr."""
+        self.path = os.path.abspath(path) if path else None
+        self._missing = 0  # bytes that could not be written since the last that could
+        self._told = False
+        self._fd = -1
+        if self.path:
+            self._open(self.path)
+        else:
+            self._fd = _stderr_fd()
+
+    def _open(self, path: str) -> None:
+        try:
+            os.makedirs(os.path.dirname(path), exist_ok=True)
+            self._fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_APPEND | os.O_CLOEXEC, 0o666)
+        except (OSError, ValueError) as exc:
+            self._tell(exc)
+
+    def write(self, data: bytes) -> None:
+        """Write all of `data`, or count what is lost; never raises."""
+        if self._missing:
+            mark = b"\nvcsjob: %d bytes are missing here\n" % self._missing
+            if self._put(mark) < len(mark):
+                self._missing += len(data)
+                return
+            self._missing = 0
+        self._missing += len(data) - self._put(data)
+
+    def _put(self, data: bytes) -> int:
+        """Return how many bytes of `data` were written."""
+        if self.path is None and self._fd < 0:
+            return _put_text(data)
+        done = 0
+        try:
+            while done < len(data):
+                done += os.write(self._fd, data[done:] if done else data)
+        except OSError as exc:
+            self._tell(exc)
+        return done
+
+    def _tell(self, exc: Exception) -> None:
+        if not self._told:
+            self._told = True
+            tell(f"cannot write the log {self.path or 'on stderr'}, output is lost while the job goes on: {exc}")
+
+    def __enter__(self) -> JobLog:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, exc: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self.path and self._fd >= 0:
+            os.close(self._fd)
+
+
+def _stderr_fd() -> int:
+    """Return the descriptor behind sys.stderr, -1 if there is none (somebody has put a StringIO there)."""
+    try:
+        sys.stderr.flush()
+        return sys.stderr.fileno()
+    except (AttributeError, OSError, ValueError):
+        return -1
+
+
+def _put_text(data: bytes) -> int:
+    if sys.stderr is not None:
+        sys.stderr.write(data.decode(errors="backslashreplace"))
+    return len(data)

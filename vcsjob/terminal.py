@@ -1,0 +1,234 @@
+"""One program on a pseudo-terminal of its own: started, read from, timed, ended.
+
+The program leads a session of its own with the terminal as its controlling one, as a login shell does, so the
+end of the terminal hangs up what it left behind. It is started with posix_spawn: safe beside threads, and a
+program that cannot be run is an OSError here instead of a second copy of the caller.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import select
+import signal
+import time
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Any
+
+    Write = Callable[[bytes], object]
+
+__all__ = ["run"]
+
+READ_BYTES = 65536
+
+#: Children may go on talking after the program's end: until this much silence, and no longer than this. Seconds.
+SILENCE_S = 1.0
+DRAIN_S = 5.0
+
+#: What a killed program is given to die; one in an unkillable system call must not hang the caller. Seconds.
+DEATH_S = 5.0
+
+#: How often the end of a program is asked for on a kernel without pidfd. Seconds.
+ASK_S = 0.02
+
+#: The longest single wait: poll() refuses what does not fit its milliseconds. Seconds.
+WAIT_S = 3600.0
+
+#: Signals that mean the usual to a program, whatever they mean to the caller: a scheduler under nohup, or one that
+#: ignores SIGINT, must not change how its jobs end. Python itself ignores SIGPIPE and SIGXFSZ.
+DEFAULTED = signal.valid_signals() - {signal.SIGKILL, signal.SIGSTOP}
+
+#: Listings of /proc that hunt for a session's members; only children born faster than that escape.
+HUNTS = 50
+
+
+def run(exe: str, environment: dict[bytes, bytes], write: Write, limit: float | None = None) -> int | None:
+    """Run `exe` without arguments, hand its output to `write` as it comes, and wait for its end.
+
+    Args:
+        exe: absolute path.
+        environment: the whole of it.
+        write: called with 1..65536 bytes at a time.
+        limit: seconds the program may take; None for ever.
+
+    Returns:
+        The exit status, minus the signal that ended the program, or None: out of time, and its session killed.
+
+    Raises:
+        OSError: it cannot be run. Whatever else is raised while it runs, KeyboardInterrupt included, kills its
+            session first.
+    """
+    program = _Program(exe, environment)
+    try:
+        status = program.follow(write, limit)
+        if status is None:
+            program.kill()
+        program.drain(write)
+        return status
+    except BaseException:
+        program.kill()
+        raise
+    finally:
+        program.close()
+
+
+class _Program:
+    def __init__(self, exe: str, environment: dict[bytes, bytes]) -> None:
+        self._master, slave = os.openpty()
+        try:
+            self._pid = _spawn(exe, environment, os.ttyname(slave))
+        except BaseException:
+            os.close(self._master)
+            raise
+        finally:
+            os.close(slave)  # what still holds the terminal from here on is the program and its children
+        self._pidfd = _pidfd(self._pid)
+        self._held = True
+        self._poll = select.poll()
+        self._poll.register(self._master, select.POLLIN)
+        if self._pidfd is not None:
+            self._poll.register(self._pidfd, select.POLLIN)
+
+    def follow(self, write: Write, limit: float | None) -> int | None:
+        """Copy output until the program has ended and return how, or None after `limit` seconds.
+
+        The program stays a zombie, so that its process and session ids cannot be given to others.
+        """
+        deadline = None if limit is None else time.monotonic() + limit
+        while True:
+            events = self._wait(deadline)
+            if self._master in events:
+                self._copy(write)
+            if self._pidfd is None or self._pidfd in events:
+                status = self._status()
+                if status is not None:
+                    return status
+            if deadline is not None and time.monotonic() >= deadline:
+                return None
+
+    def _wait(self, deadline: float | None) -> dict[int, int]:
+        seconds = ASK_S if self._pidfd is None else WAIT_S
+        if deadline is not None:
+            seconds = min(seconds, max(0.0, deadline - time.monotonic()))
+        return dict(self._poll.poll(seconds * 1000))
+
+    def _copy(self, write: Write) -> None:
+        try:
+            data = os.read(self._master, READ_BYTES)
+        except OSError as exc:
+            if exc.errno != errno.EIO:  # the way Linux says that nobody holds the terminal any more
+                raise
+            data = b""
+        if data:
+            write(data)
+        else:
+            self._poll.unregister(self._master)
+            self._held = False
+
+    def _status(self) -> int | None:
+        ended = os.waitid(os.P_PID, self._pid, os.WEXITED | os.WNOHANG | os.WNOWAIT)
+        if ended is None:
+            return None
+        return ended.si_status if ended.si_code == os.CLD_EXITED else -ended.si_status
+
+    def drain(self, write: Write) -> None:
+        """Copy what children of the ended program still say."""
+        if self._pidfd is not None:
+            self._poll.unregister(self._pidfd)
+        deadline = time.monotonic() + DRAIN_S
+        while self._held:
+            seconds = min(SILENCE_S, deadline - time.monotonic())
+            if seconds <= 0 or not self._poll.poll(seconds * 1000):
+                return
+            self._copy(write)
+
+    def kill(self) -> None:
+        """Kill everything in the program's session and wait for the program's death."""
+        _signal_session(self._pid, signal.SIGKILL)
+        deadline = time.monotonic() + DEATH_S
+        while self._status() is None and time.monotonic() < deadline:
+            time.sleep(ASK_S / 10)
+
+    def close(self) -> None:
+        """Hang up, and take the program off the process table."""
+        if self._held:
+            # The kernel hangs up the foreground group when its leader dies; this reaches the background too.
+            _signal_session(self._pid, signal.SIGHUP)
+        os.close(self._master)
+        if self._pidfd is not None:
+            os.close(self._pidfd)
+        os.waitpid(self._pid, os.WNOHANG)
+
+
+def _spawn(exe: str, environment: dict[bytes, bytes], terminal: str) -> int:
+    # A session leader without a terminal gets the first one it opens: hence by name, after setsid.
+    actions: list[tuple[Any, ...]] = [
+        (os.POSIX_SPAWN_OPEN, 0, terminal, os.O_RDWR, 0),
+        (os.POSIX_SPAWN_DUP2, 0, 1),
+        (os.POSIX_SPAWN_DUP2, 0, 2),
+    ]
+    actions += [(os.POSIX_SPAWN_CLOSE, fd) for fd in _inheritable()]
+    return os.posix_spawn(
+        exe,
+        [exe],
+        environment,
+        file_actions=actions,
+        setsid=True,
+        setsigmask=(),
+        setsigdef=DEFAULTED,
+    )
+
+
+def _inheritable() -> list[int]:
+    """Return the descriptors above stderr that an exec would hand on."""
+    found = []
+    for name in os.listdir("/proc/self/fd"):
+        try:
+            if int(name) > 2 and os.get_inheritable(int(name)):
+                found.append(int(name))
+        except OSError:  # closed since: the listing's own, or another thread's
+            continue
+    return found
+
+
+def _pidfd(pid: int) -> int | None:
+    try:
+        return os.pidfd_open(pid)
+    except OSError:  # a kernel before 5.3, or a sandbox
+        return None
+
+
+def _signal_session(leader: int, number: int) -> None:
+    """Send a signal to every process of a session, once each, also to those in process groups of their own.
+
+    The leader must not have been reaped: until then nobody else can get its id.
+    """
+    reached: set[int] = set()
+    for _ in range(HUNTS):
+        members = _members(leader) - reached
+        if not members:
+            return
+        for pid in members:
+            _signal(pid, number)
+        reached |= members
+
+
+def _members(session: int) -> set[int]:
+    members = set()
+    for name in os.listdir("/proc"):
+        try:
+            if name.isdigit() and os.getsid(int(name)) == session:
+                members.add(int(name))
+        except OSError:  # gone meanwhile
+            continue
+    return members
+
+
+def _signal(pid: int, number: int) -> None:
+    try:
+        os.kill(pid, number)
+    except OSError:  # gone meanwhile, or not ours to signal
+        return
