@@ -68,15 +68,28 @@ def is_unlocked(fd: int) -> bool:
 
 
 def make_dirs(path: str) -> None:
-    """Make a directory and its parents, each new one with mode 0700."""
+    """Make a directory and its parents, each new one with mode 0700 and, if root makes it, its parent's owner."""
     if os.path.isdir(path):
         return
-    make_dirs(os.path.dirname(path))
+    parent = os.path.dirname(path)
+    make_dirs(parent)
     try:
         os.mkdir(path, 0o700)
     except FileExistsError:
         if not os.path.isdir(path):
             raise
+        return
+    if os.geteuid() == 0:
+        _give_to(os.stat(parent), path)
+
+
+def _give_to(owner: os.stat_result, path: str) -> None:
+    # by descriptor: the owner of the parent may have put a link in its place meanwhile
+    fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
+    try:
+        os.fchown(fd, owner.st_uid, owner.st_gid)
+    finally:
+        os.close(fd)
 
 
 def sync_dir(path: str) -> None:
@@ -102,14 +115,18 @@ def replace_file(path: str, data: bytes, *, durable: bool = True) -> None:
     beside = f"{path}.{os.getpid()}.new"
     fd = os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
     try:
-        view = memoryview(data)
-        while view:
-            view = view[write(fd, view) :]
-        if durable:
-            sync(fd)
-    finally:
-        close(fd)
-    rename(beside, path)
+        try:
+            view = memoryview(data)
+            while view:
+                view = view[write(fd, view) :]
+            if durable:
+                sync(fd)
+        finally:
+            close(fd)
+        rename(beside, path)
+    except OSError:
+        unlink(beside)
+        raise
 
 
 def reached(point: str) -> None:

@@ -6,7 +6,7 @@ import os
 
 from ave import home as homes
 from ave import spool
-from ave.exceptions import AveException, SpoolError
+from ave.exceptions import AveException, ConfigError, SpoolError
 from ave.record import GUID_MIN
 
 TYPE_CHECKING = False
@@ -39,23 +39,21 @@ def shout(guid: str | None, json_data: dict[Any, Any], home: str | None = None, 
     Example:
         >>> shout("20261122-nightly-17", {"title": "flashing", "handset": "yuga"})
     """
-    if not guid:
-        return
     try:
-        _check(guid, json_data)
-        if home is None:
-            home = os.environ.get("AVE_HOME", "")
-        if _is_enabled(home):
-            spool.append(
-                "exception" if "exception" in json_data else "shout", guid, json_data, source="panotti", home=home
-            )
-    except SpoolError as error:
-        if print_errors or str(error) not in _told:
-            _told.add(str(error))
-            _print(error)
+        if guid:
+            _shout(guid, json_data, os.environ.get("AVE_HOME", "") if home is None else home)
     except Exception as error:  # noqa: BLE001 - the border to somebody's test: nothing may leave here
-        if print_errors:
-            _print(error)
+        try:
+            _tell(error, print_errors)
+        except Exception:  # noqa: BLE001, S110 - even an error may be unprintable
+            pass
+
+
+def _shout(guid: str, json_data: dict[Any, Any], home: str) -> None:
+    _check(guid, json_data)
+    if _is_enabled(home):
+        kind = "exception" if dict.__contains__(json_data, "exception") else "shout"
+        spool.append(kind, guid, json_data, source="panotti", home=home)
 
 
 def _is_enabled(home: str) -> bool:
@@ -68,7 +66,11 @@ def _is_enabled(home: str) -> bool:
 
 def _read_enabled(home: str) -> bool:
     try:
-        return bool(homes.load("panotti", homes.find(home))["enabled"])
+        found = homes.find(home)
+    except ConfigError as error:
+        raise SpoolError(str(error)) from error
+    try:
+        return bool(homes.load("panotti", found)["enabled"])
     except FileNotFoundError:
         return False
 
@@ -82,8 +84,14 @@ def _check(guid: str, json_data: dict[Any, Any]) -> None:
         raise AveException(f'"json_data" must be a dictionary, current value: "{json_data}" (type: {type(json_data)})')
 
 
-def _print(error: Exception) -> None:
-    message = " ".join(f"ave.panotti: not kept: {error}".split())
+def _tell(error: Exception, print_errors: bool) -> None:
+    """Print an error if that is wanted, and one of the spool, which is nobody's bad input, once in any case."""
+    text = str(error)
+    if isinstance(error, SpoolError) and text not in _told:
+        _told.add(text)
+    elif not print_errors:
+        return
+    message = " ".join(f"ave.panotti: not kept: {text}".split())
     try:
         os.write(2, message.encode("utf-8", "backslashreplace") + b"\n")
     except OSError:

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Cursor", "positions"]
 
-#: Bytes after which the file is written anew, with one line per segment.
+#: Bytes by which the file grows before it is written anew, with one line per segment.
 COMPACT_SIZE = 1 << 20
 
 
@@ -40,7 +40,7 @@ class Cursor:
         data = b"".join(map(_line, positions.items()))
         self.size += len(data)
         # a cut line is healed by the next rewrite; until then it is only an old position
-        if io.write(self.fd, data) != len(data) or self.size > COMPACT_SIZE:
+        if io.write(self.fd, data) != len(data) or self.size > self.limit:
             self._rewrite()
 
     def sync(self) -> None:
@@ -60,27 +60,33 @@ class Cursor:
         io.make_dirs(os.path.dirname(self.path))
         data = b"".join(map(_line, self.positions.items()))
         io.replace_file(self.path, data)
-        if self.fd >= 0:
-            io.close(self.fd)
-        self.fd = io.open_append(self.path)
+        before, self.fd = self.fd, io.open_append(self.path)
+        if before >= 0:
+            io.close(before)
         self.size = len(data)
+        self.limit = len(data) + COMPACT_SIZE
 
 
 def positions(path: str) -> dict[str, tuple[int, int]]:
     """Return the positions in a cursor's file without touching it; none if there is no such file."""
     found: dict[str, tuple[int, int]] = {}
     try:
-        data = io.read_file(path, 16 * COMPACT_SIZE)
+        data = io.read_file(path, 64 * COMPACT_SIZE)
     except OSError:
         return found
     for item in frames.scan(data, 0, final=True):
         if isinstance(item, frames.Line):
             try:
                 segment, offset, seq = json.loads(item.payload)
-                found[str(segment)] = (int(offset), int(seq))
-            except (ValueError, TypeError):
+            except (ValueError, TypeError, RecursionError):
                 continue
+            if isinstance(segment, str) and _is_count(offset) and _is_count(seq):
+                found[segment] = (offset, seq)
     return found
+
+
+def _is_count(value: object) -> bool:
+    return isinstance(value, int) and 0 <= value < 1 << 63
 
 
 def _line(item: tuple[str, tuple[int, int]]) -> bytes:

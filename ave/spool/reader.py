@@ -79,7 +79,10 @@ class Segment:
         """Return the header, or None if the first line is not there, damaged or something else."""
         first = frames.scan(io.pread(self.fd, 4096, 0), 0, final=False)[:1]
         if first and isinstance(first[0], frames.Line) and frames.kind_of(first[0].payload) == frames.HEADER:
-            header: dict[str, Any] = json.loads(first[0].payload)
+            try:
+                header: dict[str, Any] = json.loads(first[0].payload)
+            except (ValueError, RecursionError):
+                return None
             return header
         return None
 

@@ -46,28 +46,33 @@ class Room:
         """Tell whether `size` more bytes of this kind are allowed, by what is known."""
         return self.used + size <= self.left[kind]
 
-    def ask(self) -> None:
-        """Look how full the spool is, unless that was done less than a second ago. OSError: it is not there."""
+    def ask(self, *, afresh: bool) -> None:
+        """Look how full the spool is, unless that was done less than a second ago. OSError: it is not there.
+
+        `afresh`: look in any case, and trust no note. An emitter that has filled a segment must, or several
+        would fill one after the other, each by the same old total.
+        """
         now = time.monotonic()
-        if now - self.asked < NOTE_GOOD_S:
+        if not afresh and now - self.asked < NOTE_GOOD_S:
             return
         if self.quota is None:
             self.quota = default_quota(self.spool)
-        total = self._noted()
+        total, age = (None, 0.0) if afresh else self._noted()
         if total is None:
             total = used_bytes(self.spool)
             self._note(total)
         self.left = {kind: int(self.quota * SHARES.get(kind, 1.0)) - total for kind in KINDS}
         self.used = 0
-        self.asked = now
+        self.asked = now - age
 
-    def _noted(self) -> int | None:
+    def _noted(self) -> tuple[int | None, float]:
+        """Return the total that some emitter noted, and its age in seconds; None if there is no good one."""
         note = os.path.join(self.spool, "size")
         try:
             age = time.time() - os.stat(note).st_mtime
-            return int(io.read_file(note, 32)) if 0 <= age < NOTE_GOOD_S else None
+            return (int(io.read_file(note, 32)), age) if 0 <= age < NOTE_GOOD_S else (None, 0.0)
         except (OSError, ValueError):
-            return None
+            return None, 0.0
 
     def _note(self, total: int) -> None:
         try:

@@ -59,6 +59,9 @@ LINE_EXTRA = 256
 #: Runs whose refused records are counted apart; those of further ones are counted together.
 REFUSED_GUIDS = 1000
 
+#: Characters a GUID or a source may have, so that a line stays below `frames.LINE_MAX`.
+TEXT_MAX = 4096
+
 #: Strings whose JSON is remembered.
 QUOTES_MAX = 256
 
@@ -86,17 +89,17 @@ def append(
         SpoolFull: the disk or the quota has no room for this kind. The record is not kept; a `gap` record will
             count it as soon as something can be written.
         SpoolError: the spool cannot be used for another reason, which the message gives with its cure.
-        UsageError: `kind` is none.
+        UsageError: `kind` is none, `body` no dict, or another argument of the wrong type or too long.
     """
-    return _emitter(home).append(kind, guid, (body,), source, time)
+    return _emitter(home).append(_Call(kind, guid, source, time), (body,))
 
 
 def append_all(kind: str, guid: str, many: Iterable[dict[Any, Any]], *, source: str, home: str | None = None) -> str:
-    """Keep many records of one kind and run, with few writes and at most one sync at the end.
+    """Keep many records of one kind and run, with one write, and at most one sync, for every hundred.
 
     When it raises, the bodies taken from `many` before the last hundred are kept; the returned word holds for all.
     """
-    return _emitter(home).append(kind, guid, many, source, None)
+    return _emitter(home).append(_Call(kind, guid, source, None), many)
 
 
 def close() -> None:
@@ -119,40 +122,8 @@ class _Emitter:
         self.shut_until = 0.0
         self.shut_by = SpoolError("")
 
-    def append(self, kind: str, guid: str, many: Iterable[dict[Any, Any]], source: str, at: int | None) -> str:
-        if kind not in KINDS:
-            raise UsageError(f"no such kind of record: {kind!r}; it must be one of {', '.join(sorted(KINDS))}")
-        with self.lock:
-            depth = self.depth
-            self.depth = depth + 1
-            try:
-                return self._append(_Call(kind, guid, source, at), depth, many)
-            except SpoolError:
-                raise
-            except BaseException:
-                # cut short somewhere between counting and writing: this segment's count is no longer sure
-                self._leave(depth)
-                raise
-            finally:
-                self.depth = depth
-
-    def close(self) -> None:
-        with self.lock:
-            for depth, segment in list(self.segments.items()):
-                try:
-                    self._tell_refused(segment)
-                    self._end(depth)
-                except OSError:
-                    self._leave(depth)
-
-    def forget(self) -> None:
-        """Leave all segments as they are, as a forked child does with its parent's."""
-        for depth in list(self.segments):
-            self._leave(depth)
-
-    # From here on everything runs under the lock.
-
-    def _append(self, call: _Call, depth: int, many: Iterable[dict[Any, Any]]) -> str:
+    def append(self, call: _Call, many: Iterable[dict[Any, Any]]) -> str:
+        """Turn the bodies into JSON, which calls methods of their values and so holds no lock, and keep them."""
         texts: list[str] = []
         size = 0
         for body in many:
@@ -161,46 +132,82 @@ class _Emitter:
                 parts = bodies.parts(body)
                 text, second = bodies.encode(next(parts)), next(parts, None)
                 if second is not None:
-                    self._write_long(call, depth, [*texts, text], second, parts)
+                    self._keep_long(call, [*texts, text], second, parts)
                     texts, size = [], 0
                     continue
             texts.append(text)
             size += len(text)
             if size >= GROUP_SIZE or len(texts) >= GROUP_RECORDS:
-                self._write(call, depth, texts)
+                self._keep(call, texts)
                 texts, size = [], 0
         if texts:
-            self._write(call, depth, texts)
+            self._keep(call, texts)
         return SYNCED if call.kind in self.synced else QUEUED
 
-    def _write_long(
-        self, call: _Call, depth: int, texts: list[str], second: dict[str, Any], more: Iterator[dict[str, Any]]
-    ) -> None:
-        """Write what waits, the beginning of a long record last, then the records that continue it."""
-        head = self._write(call, depth, texts)
-        self._write(call, depth, [bodies.encode({"_continues": head, **second})])
+    def close(self) -> None:
+        with self.lock:
+            try:
+                if self.refused:
+                    self._tell_refused(self._segment("gap", self.depth, LINE_EXTRA))
+            except (OSError, SpoolError):
+                self._leave(self.depth)  # there is still no room: what was refused stays untold
+            for depth in list(self.segments):
+                if depth >= self.depth:  # the others belong to appends that this call interrupts
+                    self._end(depth)
+
+    def forget(self) -> None:
+        """Leave all segments as they are, as a forked child does with its parent's."""
+        for depth in list(self.segments):
+            self._leave(depth)
+
+    def _keep_long(self, call: _Call, texts: list[str], second: dict[str, Any], more: Iterator[dict[str, Any]]) -> None:
+        """Keep what waits, the beginning of a long record last, then the records that continue it."""
+        head = self._keep(call, texts)
+        self._keep(call, [bodies.encode({"_continues": head, **second})])
         for part in more:
-            self._write(call, depth, [bodies.encode({"_continues": head, **part})])
+            self._keep(call, [bodies.encode({"_continues": head, **part})])
+
+    def _keep(self, call: _Call, texts: list[str]) -> str:
+        """Put records on the disk and return the id of the last."""
+        with self.lock:
+            depth = self.depth
+            self.depth = depth + 1
+            try:
+                return self._write(call, depth, texts)
+            except SpoolError:
+                self._count_refused(call.guid, call.kind, len(texts))
+                raise
+            except BaseException:
+                # cut short somewhere between counting and writing: this segment's count is no longer sure
+                self._leave(depth)
+                raise
+            finally:
+                self.depth = depth
+
+    # From here on everything runs under the lock.
 
     def _write(self, call: _Call, depth: int, texts: list[str]) -> str:
-        """Put records on the disk with one write, in a new segment if this one is spoilt; return the id of the last."""
-        for _ in range(TRIES):
-            segment = self._segment(call, depth, texts)
-            lines = segment.lines(call, texts)
-            try:
+        """Write records with one write, what was cut off once more into a new segment; `texts` keeps what was not."""
+        try:
+            for _ in range(TRIES):
+                segment = self._segment(call.kind, depth, LINE_EXTRA * len(texts) + sum(map(len, texts)))
+                if self.refused:
+                    self._tell_refused(segment)
+                lines = segment.lines(call, texts)
                 whole = segment.write(lines)
-                if call.kind in self.synced and whole:
+                if whole and call.kind in self.synced:
                     self._sync(depth, lines[:whole])
-            except OSError as error:
+                if whole == len(lines):
+                    return f"{segment.name}-{segment.seq}"
+                # the line that was cut is no record and never will be: it comes again under a new id
                 self._leave(depth)
-                raise self._refused(call, len(texts), _failed(self.spool, error)) from error
-            if whole == len(texts):
-                return f"{segment.name}-{segment.seq}"
-            # the line that was cut is no record and never will be: it comes again under a new id
+                del texts[:whole]
+            raise OSError(errno.ENOSPC, "not even one whole record")
+        except OSError as error:
             self._leave(depth)
-            texts = texts[whole:]
-        cut = SpoolFull(f"{self.spool}: the disk takes no whole record any more; free some space")
-        raise self._refused(call, len(texts), cut)
+            self.shut_by = _failed(self.spool, error)
+            self.shut_until = time.monotonic() + RETRY_S
+            raise type(self.shut_by)(str(self.shut_by)) from error
 
     def _sync(self, depth: int, lines: list[bytes]) -> None:
         """Sync; after an error, which is final for a file, put the same lines, ids and all, into a new segment."""
@@ -213,64 +220,55 @@ class _Emitter:
                 raise
             segment.sync()
 
-    def _segment(self, call: _Call, depth: int, texts: list[str]) -> _Segment:
-        """Return a segment that may take these records, after telling what was refused before them."""
+    def _segment(self, kind: str, depth: int, size: int) -> _Segment:
+        """Return a segment that may take `size` more bytes; OSError or SpoolError if there can be none now."""
         segment = self.segments.get(depth)
-        if segment and segment.size >= SEGMENT_SIZE:
+        is_rolled = segment is not None and segment.size >= SEGMENT_SIZE
+        if is_rolled:
             self._end(depth)
-            segment = None
-        size = LINE_EXTRA * len(texts) + (len(texts[0]) if len(texts) == 1 else sum(map(len, texts)))
-        if segment is None or not self.room.takes(call.kind, size):
-            segment = self._ask(call, depth, size, len(texts))
+        if segment is None or is_rolled or not self.room.takes(kind, size):
+            segment = self._ask(kind, depth, size, is_rolled)
         self.room.used += size
-        if self.refused:
-            self._tell_refused(segment)
         return segment
 
-    def _ask(self, call: _Call, depth: int, size: int, count: int) -> _Segment:
-        """Look for room; refuse if there is none, open a segment if none is open."""
+    def _ask(self, kind: str, depth: int, size: int, is_rolled: bool) -> _Segment:
+        """Look for room, and open a segment if none is open."""
         if time.monotonic() < self.shut_until:
-            raise self._refused(call, count, self.shut_by)
-        try:
-            _make_spool(self.spool)
-            self.room.ask()
-            if not self.room.takes(call.kind, size):
-                raise self._refused(call, count, SpoolFull(_over_quota(self.spool, self.room.quota, call.kind)))
-            if depth not in self.segments:
-                self.segments[depth] = _Segment(self.spool)
-        except OSError as error:
-            self.shut_by = _failed(self.spool, error)
-            self.shut_until = time.monotonic() + RETRY_S
-            raise self._refused(call, count, self.shut_by) from error
+            raise type(self.shut_by)(str(self.shut_by))
+        _make_spool(self.spool)
+        self.room.ask(afresh=is_rolled)
+        if not self.room.takes(kind, size):
+            raise SpoolFull(_over_quota(self.spool, self.room.quota, kind))
+        if depth not in self.segments:
+            self.segments[depth] = _Segment(self.spool)
         return self.segments[depth]
 
-    def _refused(self, call: _Call, count: int, error: SpoolError) -> SpoolError:
-        """Count what is not kept, to be told as a `gap`; return the error that tells the caller."""
-        guid = call.guid if call.guid in self.refused or len(self.refused) < REFUSED_GUIDS else ""
+    def _count_refused(self, guid: str, kind: str, count: int) -> None:
+        """Count what is not kept, to be told as a `gap`."""
+        if guid not in self.refused and len(self.refused) >= REFUSED_GUIDS:
+            guid = ""
         kinds = self.refused.setdefault(guid, {})
-        kinds[call.kind] = kinds.get(call.kind, 0) + count
-        return type(error)(str(error))
+        kinds[kind] = kinds.get(kind, 0) + count
 
     def _tell_refused(self, segment: _Segment) -> None:
         """Write one `gap` per run for what was refused; each uses up as many seqs as records were refused."""
-        for guid, kinds in list(self.refused.items()):
-            count = sum(kinds.values())
-            first, last = segment.seq + 1, segment.seq + count
-            gap = {
-                "segment": segment.name,
-                "first": first,
-                "last": last,
-                "count": count,
-                "kinds": kinds,
-                "reason": "quota",
-            }
-            text = bodies.encode(gap)
-            if not self.room.takes("gap", len(text) + LINE_EXTRA):
-                return
-            segment.seq = last
-            if segment.write(segment.lines(_Call("gap", guid, "spool", None), [text])):
+        # taken out first, for a signal handler may come here, too
+        waiting, self.refused = self.refused, {}
+        try:
+            while waiting:
+                guid, kinds = next(iter(waiting.items()))
+                text = bodies.encode(_gap(segment, kinds))
+                if not self.room.takes("gap", len(text) + LINE_EXTRA):
+                    return
                 self.room.used += len(text) + LINE_EXTRA
-                del self.refused[guid]
+                segment.seq += sum(kinds.values())
+                if not segment.write(segment.lines(_Call("gap", guid, "spool", None), [text])):
+                    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+                del waiting[guid]
+        finally:
+            for guid, kinds in waiting.items():
+                for kind, count in kinds.items():
+                    self._count_refused(guid, kind, count)
 
     def _end(self, depth: int) -> None:
         """Close a segment with its footer."""
@@ -288,15 +286,20 @@ class _Emitter:
 
 
 class _Call:
-    """What all records of one call to `append` have in common."""
+    """What all records of one call to `append` have in common; UsageError if it cannot be written down."""
 
-    __slots__ = ("at", "guid", "kind", "source")
+    __slots__ = ("at", "guid", "kind", "said", "source")
 
     def __init__(self, kind: str, guid: str, source: str, at: int | None) -> None:
+        if kind not in KINDS:
+            raise UsageError(f"no such kind of record: {kind!r}; it must be one of {', '.join(sorted(KINDS))}")
+        if at is not None and (type(at) is not int or not 0 <= at < 1 << 63):
+            raise UsageError(f"time must be nanoseconds since the epoch, found {at!r}")
         self.kind = kind
         self.guid = guid
-        self.source = source
         self.at = at
+        self.said = f'"kind":"{kind}","guid":{_quoted(guid)},"time":'
+        self.source = f',"source":{_quoted(source)},"body":'
 
 
 class _Segment:
@@ -309,47 +312,46 @@ class _Segment:
     """
 
     def __init__(self, spool: str) -> None:
-        for _ in range(TRIES):
-            self.name = f"{time.time_ns() // 1_000_000:012x}{hexlify(os.urandom(7)).decode()}"
-            self.path = os.path.join(spool, f"{self.name}.seg")
-            self.fd = io.open_append(self.path, new=True)
-            try:
-                io.lock_shared(self.fd)
-                break
-            except BlockingIOError:  # a reader looked at the new file before it was locked: it is the reader's now
-                self.leave()
+        self.name = f"{time.time_ns() // 1_000_000:012x}{hexlify(os.urandom(7)).decode()}"
         self.spool = spool
         self.seq = 0
-        self.size = 0
         self.is_listed = False
-        self.who = f'"host":{_quoted(_host())},"pid":{os.getpid()}'
+        self.who = f',"host":{_quoted(_host())},"pid":{os.getpid()}'
         header = frames.frame(dumps(_header(), separators=(",", ":")).encode())
+        self.size = len(header)
+        path = os.path.join(spool, f"{self.name}.seg")
+        # a reader takes a segment without a lock for one that never grows again: it sees this one only when locked
+        self.fd = io.open_append(f"{path}.new", new=True)
         try:
+            io.lock_shared(self.fd)
             _give_to_owner(self.fd, spool)
             if io.write(self.fd, header) != len(header):
-                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), self.path)
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), path)
+            io.rename(f"{path}.new", path)
         except OSError:
             self.leave()
-            io.unlink(self.path)
+            io.unlink(f"{path}.new")
             raise
-        self.size = len(header)
 
     def lines(self, call: _Call, texts: list[str]) -> list[bytes]:
         """Make the lines of the records that come next, of their bodies' JSON texts."""
         at = time.time_ns() if call.at is None else call.at
-        said = (
-            f'"kind":"{call.kind}","guid":{_quoted(call.guid)},"time":{at},{self.who},"source":{_quoted(call.source)}'
-        )
+        said = f"{call.said}{at}{self.who}{call.source}"
         lines, seq = [], self.seq
         for text in texts:
             seq += 1
-            lines.append(frames.frame(f'{{"id":"{self.name}-{seq}",{said},"body":{text}}}'.encode()))
+            lines.append(frames.frame(f'{{"id":"{self.name}-{seq}",{said}{text}}}'.encode()))
         return lines
 
     def write(self, lines: list[bytes], *, counted: bool = True) -> int:
         """Append lines with one write and return how many are whole; `counted`: they use up numbers of this segment."""
         data = lines[0] if len(lines) == 1 else b"".join(lines)
-        written = io.write(self.fd, data)
+        try:
+            written = io.write(self.fd, data)
+        except OSError as error:
+            if error.errno != errno.EBADF:
+                raise
+            return 0  # closed by the process behind our back: another segment will do
         self.size += written
         whole = len(lines) if written == len(data) else _whole(lines, written)
         if counted:
@@ -390,11 +392,19 @@ def _whole(lines: list[bytes], written: int) -> int:
     return count
 
 
+def _gap(segment: _Segment, kinds: dict[str, int]) -> dict[str, Any]:
+    count = sum(kinds.values())
+    first, last = segment.seq + 1, segment.seq + count
+    return {"segment": segment.name, "first": first, "last": last, "count": count, "kinds": kinds, "reason": "quota"}
+
+
 def _make_spool(spool: str) -> None:
     io.make_dirs(spool)
-    owner = os.stat(spool).st_uid
-    if owner != os.geteuid() and os.geteuid() != 0:
-        raise PermissionError(errno.EPERM, f"belongs to user {owner}; set AVE_HOME to a home of this user", spool)
+    info = os.stat(spool)
+    if os.geteuid() not in {info.st_uid, 0}:
+        raise PermissionError(errno.EPERM, f"belongs to user {info.st_uid}; set AVE_HOME to a home of this user", spool)
+    if info.st_mode & 0o077:
+        os.chmod(spool, 0o700)  # it was there before, and others could read or remove what is in it
 
 
 def _give_to_owner(fd: int, spool: str) -> None:
@@ -424,6 +434,8 @@ def _quoted(text: str) -> str:
     """Return a string as JSON; those of GUIDs and sources are few and come again and again."""
     quoted = _quotes.get(text)
     if quoted is None:
+        if not isinstance(text, str) or len(text) > TEXT_MAX:
+            raise UsageError(f"must be a string of at most {TEXT_MAX} characters, found {str(text)[:100]!r}")
         if len(_quotes) >= QUOTES_MAX:
             _quotes.clear()
         quoted = _quotes[text] = dumps(text.encode("utf-8", "backslashreplace").decode(), ensure_ascii=False)
@@ -462,7 +474,7 @@ def _first_line(path: str) -> str:
 # One emitter per spool and process
 
 _emitters: dict[str, _Emitter] = {}
-_pid = 0
+_pid = os.getpid()
 
 
 def _emitter(home: str | None) -> _Emitter:
