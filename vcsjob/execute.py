@@ -43,7 +43,7 @@ def execute_job(
             for ever.
 
     Returns:
-        The job's exit status (0..255), or KILLED (by a signal), TIMEOUT, or NORUN: it could not be started, or
+        The job's exit status (0..255), or KILLED (by a signal), TIMEOUT, or NORUN if it could not be started or
         was interrupted, for a reason that stands in the log.
 
     Raises:

@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
+import os
+import re
+import subprocess
+import sys
+import textwrap
 from pathlib import Path
 
 import click
 import pytest
 
+from ave import exceptions
 from ave.home import SPOOL
+from ave.lab import logd
 from ave.lab.cli.program import ave
 from ave.lab.config import SETTINGS
 from ave.record import KINDS, RESULTS, Record
@@ -28,9 +35,17 @@ def commands(group: click.Group, prefix: str = "ave") -> list[tuple[str, click.C
 
 
 @pytest.mark.parametrize(("name", "command"), commands(ave), ids=lambda value: value if isinstance(value, str) else "")
-def test_every_command_has_help_and_is_told_of(name, command):
+def test_every_command_has_help_and_a_line_in_the_reference(name, command):
     assert command.help
-    assert name in "".join(path.read_text(encoding="utf-8") for path in DOC.glob("[!r]*/**/*.rst")) + page("cli")
+    assert f"\n`{name}` " in page("cli")
+
+
+def test_every_option_of_the_daemon_is_in_the_reference(capsys):
+    with pytest.raises(SystemExit):
+        logd.main(["--help"])
+    assert [
+        option for option in set(re.findall(r"--\w+", capsys.readouterr().out)) if f"`{option}" not in page("cli")
+    ] == []
 
 
 @pytest.mark.parametrize("name", SETTINGS)
@@ -46,3 +61,31 @@ def test_every_key_of_the_spool_is_in_the_reference():
 def test_every_field_kind_and_result_is_in_the_reference():
     assert [name for name in Record.FIELDS if f"`{name}`" not in page("record")] == []
     assert [name for name in (*KINDS, *RESULTS) if f"`{name}`" not in page("kinds")] == []
+
+
+def test_every_error_is_in_the_reference():
+    assert [name for name in exceptions.__all__ if f"exceptions.{name}\n" not in page("shout")] == []
+
+
+@pytest.mark.slow
+def test_the_tutorial_can_be_followed_word_by_word(tmp_path):
+    here = Path(sys.executable).parent
+    if not (here / "ave").exists():
+        pytest.skip("the programs are not installed beside this Python; `make test` installs them")
+    blocks = re.findall(
+        r"\.\. code-block:: bash\n\n((?:    .*\n|\n)+)", (DOC / "tutorial.rst").read_text(encoding="utf-8")
+    )
+    script = "\n".join(textwrap.dedent(block) for block in blocks)
+    environment = {"PATH": f"{here}:{os.environ['PATH']}", "HOME": str(tmp_path), "TMPDIR": str(tmp_path)}
+    done = subprocess.run(
+        ["bash", "-euc", f"trap 'kill $(jobs -p) 2>/dev/null || true' EXIT\n{script}"],
+        cwd=tmp_path,
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "vcsjob.FAILURES" in done.stdout
+    assert done.stdout.count("balanced") == 2
