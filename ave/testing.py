@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
+import json
 import time
 from itertools import islice
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from ave.exceptions import ConfigError, StoreUnavailable
 from ave.lab.stores.base import DIFFERENT, Rejected, Store, is_start_of, matches, order
-from ave.record import KINDS
+from ave.record import KINDS, decode
+from ave.spool import frames, reader
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterator, Sequence
+    from typing import Any
 
     from ave.record import Query, Record
 
-__all__ = ["MemoryStore", "wait_until"]
+__all__ = ["MemoryStore", "Spooled", "read_spool", "wait_until"]
 
 
 def wait_until(condition: Callable[[], object], timeout: float = 10.0, what: str = "") -> None:
@@ -91,3 +94,44 @@ class MemoryStore(Store):
 
     def _put_one(self, record: Record) -> str:
         return self.reject(record) or (DIFFERENT if self.records.setdefault(record.id, record) != record else "")
+
+
+class Spooled(NamedTuple):
+    """What lies in a spool.
+
+    Attributes:
+        records: oldest segment first, each in the order of the file.
+        damage: how many wounds each wounded segment has.
+        counts: what the footer says, of each segment that has one.
+        headers: of each segment that has one.
+    """
+
+    records: list[Record]
+    damage: dict[str, int]
+    counts: dict[str, int]
+    headers: dict[str, dict[str, Any]]
+
+
+def read_spool(spool: str) -> Spooled:
+    """Read a whole spool as ave-logd does, changing nothing."""
+    found = Spooled([], {}, {}, {})
+    for name in reader.list_segments(spool):
+        segment = reader.Segment(spool, name)
+        _read_segment(segment, found)
+        segment.close()
+    return found
+
+
+def _read_segment(segment: reader.Segment, found: Spooled) -> None:
+    offset, final = 0, segment.is_final()
+    while items := segment.read(offset, final=final):
+        offset = items[-1].end
+        for item in items:
+            if isinstance(item, frames.Damage):
+                found.damage[segment.name] = found.damage.get(segment.name, 0) + 1
+            elif frames.kind_of(item.payload) == frames.RECORD:
+                found.records.append(decode(item.payload))
+            elif frames.kind_of(item.payload) == frames.HEADER:
+                found.headers[segment.name] = json.loads(item.payload)
+            else:
+                found.counts[segment.name] = json.loads(item.payload)["count"]
