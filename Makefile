@@ -39,7 +39,7 @@ lint: $(READY) doc  ## style, types, layers, documentation
 	@$(PYTEST) tests/system/test_docs.py
 
 bench: $(READY)  ## measure against the floor and the peers
-	@set -e; for script in tests/bench/bench_*.py; do $(BIN)/python $$script; done
+	@status=0; for script in tests/bench/bench_*.py; do $(BIN)/python $$script || status=1; done; exit $$status
 
 chaos: $(READY) $(TOOLS)  ## the fault tests at full size
 	@AVE_TEST_SCALE=10 $(PYTEST) tests/chaos

@@ -28,7 +28,9 @@ DEV = [
     "mypy==2.4.1",
     "pytest-timeout>=2.3",
     "pytest-xdist>=3.6",
+    "python-logstash-async>=3.0",  # a peer, for tests/bench
     "ruff==0.17.6",
+    "sentry-sdk>=2.18",  # a peer, for tests/bench
     "sphinx>=8.1",
     "sphinx-click>=6.0",
     "types-PyMySQL",
