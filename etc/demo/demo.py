@@ -35,7 +35,7 @@ def main() -> int:
     guid = f"demo-{uuid.uuid4()}"
     ave("config", "--bootstrap")
     with service("ave-logd"):
-        print(f"GUID: {guid}", flush=True)
+        print(f"\nrunning the job {TREE / JOB['path']}, logging to {LOG}\nGUID: {guid}", flush=True)
         status = vcsjob.execute_job(str(TREE), JOB, env=["PATH"], log_path=str(LOG), guid=guid)
         done = ave("wait", guid, "--timeout", "30") + ave("audit", guid) + ave("show", guid)
     where_to_look(guid)
