@@ -6,6 +6,7 @@ Readers have connections of their own; they neither wait for the daemon that wri
 
 from __future__ import annotations
 
+import errno
 import heapq
 import os
 import sqlite3
@@ -18,7 +19,8 @@ import msgspec
 
 from ave import io
 from ave.exceptions import ConfigError, StoreUnavailable, UsageError
-from ave.lab.stores.base import DIFFERENT, Rejected, Store, contains, order, results
+from ave.lab.stores.base import DIFFERENT, Rejected, Store, contains, order
+from ave.lab.stores.selection import COLUMNS, RUNS, marks, select
 from ave.record import KINDS, Record
 
 if TYPE_CHECKING:
@@ -57,13 +59,7 @@ PAGE_BYTES = 4 * 1024 * 1024
 #: What Python, msgspec and SQLite raise for a value that no table can hold.
 _UNSTORABLE = (OverflowError, RecursionError, TypeError, ValueError, sqlite3.DataError, sqlite3.IntegrityError)
 
-_COLUMNS = ", ".join(Record.FIELDS)
-_INSERT = f"INSERT INTO records ({_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (id) DO NOTHING"  # noqa: S608 - constants
-
-_RUNS = """SELECT DISTINCT guid FROM records WHERE kind = 'event'
-    AND json_extract(body, '$.name') = 'job.start' AND instr(json_extract(body, '$.exe'), ?)"""
-
-_RESULT = "+kind IN ('verdict', 'event') AND json_extract(body, '$.result') IN (?, ?)"
+_INSERT = f"INSERT INTO records ({COLUMNS}) VALUES ({marks(Record.FIELDS)}) ON CONFLICT (id) DO NOTHING"  # noqa: S608
 
 _MOVE_ASIDE = "stop ave-logd, move {path}, {path}-wal and {path}-shm aside and start it again"
 
@@ -77,6 +73,8 @@ _CURES = {
     "SQLITE_NOTADB": _MOVE_ASIDE,
     "SQLITE_READONLY": "file, directory and disk must be writable",
 }
+
+_ERRNOS = {errno.ENOSPC: "SQLITE_FULL", errno.EDQUOT: "SQLITE_FULL", errno.EIO: "SQLITE_IOERR"}
 
 
 class EmbeddedStore(Store):
@@ -115,18 +113,18 @@ class EmbeddedStore(Store):
         guids = [query.guid]
         if query.job is not None:
             with self._connected() as db:
-                runs = [guid for (guid,) in db.execute(_RUNS, (query.job,))]
+                runs = [guid for (guid,) in db.execute(RUNS, (query.job,))]
             guids = [guid for guid in runs if query.guid in {None, guid}]
         # many runs share the memory of one page
         size = max(50, PAGE_RECORDS // max(1, len(guids)))
-        if query.limit is not None and query.text is None:
+        if query.limit is not None:
             size = min(size, query.limit)
         streams = [self._stream(query, guid, size) for guid in guids]
         yield from islice(heapq.merge(*streams, key=order, reverse=query.newest), query.limit)
 
     def count(self, guid: str, hosts: Collection[str] = ()) -> dict[str, int]:
         """Count by kind, see `Store.count`."""
-        only = f" AND host IN ({_marks(hosts)})" if hosts else ""
+        only = f" AND host IN ({marks(hosts)})" if hosts else ""
         statement = f"SELECT kind, count(*) FROM records WHERE guid = ?{only} GROUP BY kind"  # noqa: S608 - marks
         with self._connected() as db:
             return dict(db.execute(statement, (guid, *hosts)).fetchall())
@@ -141,7 +139,7 @@ class EmbeddedStore(Store):
         """Give the matching records of one run, or of all, page by page."""
         last: Record | None = None
         while True:
-            rows = self._page(*_select(query, guid, last, size))
+            rows = self._page(query, guid, last, size)
             for row in rows:
                 last = _record(row)
                 if query.text is None or contains(last.body, query.text):
@@ -149,9 +147,9 @@ class EmbeddedStore(Store):
             if len(rows) < size and sum(len(row[-1]) for row in rows) < PAGE_BYTES:
                 return
 
-    def _page(self, statement: str, values: list[Any]) -> list[tuple[Any, ...]]:
+    def _page(self, query: Query, guid: str | None, last: Record | None, size: int) -> list[tuple[Any, ...]]:
         rows, room = [], PAGE_BYTES
-        with self._connected() as db, closing(db.execute(statement, values)) as cursor:
+        with self._connected() as db, closing(db.execute(*select(query, guid, last, size))) as cursor:
             for row in cursor:
                 rows.append(row)
                 room -= len(row[-1])
@@ -226,9 +224,11 @@ def _inode(path: str) -> int | None:
 
 def _version(db: sqlite3.Connection, path: str) -> int:
     """Return the version of the schema, 0 for none; ConfigError if the file is not for us."""
-    version: int = db.execute("PRAGMA user_version").fetchone()[0]
+    # the tables first: whoever makes ours sets the other two with them, perhaps between these lines
+    tables = db.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]
     owner = db.execute("PRAGMA application_id").fetchone()[0]
-    if owner != APPLICATION_ID and db.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]:
+    version: int = db.execute("PRAGMA user_version").fetchone()[0]
+    if tables and owner != APPLICATION_ID:
         raise ConfigError(f"{path}: is a database of another program; give another url")
     if version > len(MIGRATIONS):
         raise ConfigError(
@@ -252,52 +252,6 @@ def _migrate(db: sqlite3.Connection, path: str) -> None:
         db.execute("COMMIT")
 
 
-def _select(query: Query, guid: str | None, last: Record | None, size: int) -> tuple[str, list[Any]]:
-    """Make the statement, and its values, for the page behind `last`."""
-    conditions = [*_range(query, last), *_conditions(query, guid)]
-    where = " AND ".join(text for text, _ in conditions) or "TRUE"
-    way = "DESC" if query.newest else "ASC"
-    statement = (
-        f"SELECT {_COLUMNS} FROM records WHERE {where} "  # noqa: S608 - constants and marks
-        f"ORDER BY time {way}, length(id) {way}, id {way} LIMIT ?"
-    )
-    return statement, [value for _, values in conditions for value in values] + [size]
-
-
-def _range(query: Query, last: Record | None) -> Iterator[tuple[str, tuple[Any, ...]]]:
-    since, until = query.since, query.until
-    if last is not None:
-        yield f"(time, length(id), id) {'<' if query.newest else '>'} (?, ?, ?)", order(last)
-        # the same again for the index, in place of the end that lies behind us
-        since, until = (since, last.time + 1) if query.newest else (last.time, until)
-    if since is not None:
-        yield "time >= ?", (since,)
-    if until is not None:
-        yield "time < ?", (until,)
-
-
-def _conditions(query: Query, guid: str | None) -> Iterator[tuple[str, tuple[Any, ...]]]:
-    """Give the conditions but for time.
-
-    A page must be read along one index in order of time; where SQLite sees another index that narrows the answer
-    it would rather sort the whole of it, for every page. The unary plus keeps that index out of its sight.
-    """
-    if guid is not None:
-        yield "guid = ?", (guid,)
-    if query.kinds:
-        column = "kind" if guid is None and len(query.kinds) == 1 else "+kind"
-        yield f"{column} IN ({_marks(query.kinds)})", (*query.kinds,)
-    if query.host is not None:
-        yield "host = ?", (query.host,)
-    if query.source is not None:
-        yield "source = ?", (query.source,)
-    if query.result is not None:
-        yield _RESULT, results(query.result)
-    if query.text is not None:
-        # as it would be written in JSON; keys and values alone are for `contains` to look into
-        yield "instr(lower(body), ?)", (msgspec.json.encode(query.text).decode()[1:-1].lower(),)
-
-
 def _put_one(db: sqlite3.Connection, record: Record) -> str:
     """Store one record; return why it can never be stored, or nothing."""
     try:
@@ -306,8 +260,8 @@ def _put_one(db: sqlite3.Connection, record: Record) -> str:
             return ""
     except _UNSTORABLE as error:
         return f"no table can hold it: {error}"
-    stored = db.execute(f"SELECT {_COLUMNS} FROM records WHERE id = ?", (record.id,)).fetchone()  # noqa: S608 - constants
-    return "" if stored == row or _record(stored) == record else DIFFERENT
+    stored = db.execute(f"SELECT {COLUMNS} FROM records WHERE id = ?", (record.id,)).fetchone()  # noqa: S608 - constants
+    return "" if stored == row or (stored[:-1], _sorted(stored[-1])) == (row[:-1], _sorted(row[-1])) else DIFFERENT
 
 
 def _row(record: Record) -> tuple[Any, ...]:
@@ -320,12 +274,15 @@ def _record(row: tuple[Any, ...]) -> Record:
     return Record(id_, kind, guid, time, host, pid, source, msgspec.json.decode(body))
 
 
-def _marks(values: Collection[Any]) -> str:
-    return ", ".join("?" * len(values))
+def _sorted(body: str) -> bytes:
+    return msgspec.json.encode(msgspec.json.decode(body), order="sorted")
 
 
 def _explained(error: sqlite3.Error | OSError, path: str) -> str:
-    name = "SQLITE_CANTOPEN" if isinstance(error, OSError) else getattr(error, "sqlite_errorname", "")
+    if isinstance(error, OSError):
+        name = _ERRNOS.get(error.errno or 0, "SQLITE_CANTOPEN")
+    else:
+        name = getattr(error, "sqlite_errorname", "")
     # the extended names begin with the plain ones: SQLITE_IOERR_WRITE
     cures = [cure.format(path=path) for plain, cure in _CURES.items() if name.startswith(plain)]
     return "; ".join([str(error), *cures])

@@ -1,0 +1,154 @@
+"""The routes: which kinds of records go to which store, as the files say."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
+
+import msgspec
+
+from ave import home as homes
+from ave.exceptions import ConfigError
+from ave.lab.config.files import Problem, load
+from ave.lab.stores import resolved
+from ave.record import KINDS
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+__all__ = ["DEFAULT_URL", "Route", "Routing"]
+
+#: Where records go when nothing else is said: the embedded store.
+DEFAULT_URL = "sqlite:///$HOME/.ave/lab.db"
+
+_PANOTTI = frozenset({"shout", "exception", "trace", "stderr", "log", "event", "gap", "request", "metric"})
+
+#: file -> what it routes, and the scheme of the URL that its host, port and db make.
+_ROUTED = {
+    "panotti": (_PANOTTI, "couchdb"),
+    "decibel": (frozenset({"verdict"}), "decibel"),
+    "mysql": (frozenset({"measurement"}), "mysql"),
+    "elasticsearch": (KINDS, "elasticsearch"),
+    "logstash": (KINDS, "logstash"),
+}
+
+#: These take everything besides, so without a URL or host they are not there at all.
+_BESIDES = {"elasticsearch", "logstash"}
+
+#: Panotti leaves these to Elasticsearch as soon as there is one.
+_BULK = {"request", "metric"}
+
+#: URLs of stores that acknowledge nothing, and so are never required.
+_BLIND = ("logstash:", "tcp:")
+
+
+class Route(msgspec.Struct, frozen=True):
+    """One store, and what goes to it.
+
+    Attributes:
+        url: of the store, with user and password; `$HOME` is written out.
+        name: short, fit for a file name, and for ever the same for the same store, whoever logs in.
+        kinds: of the records that go there.
+        required: whether a record counts as stored only when it is there too.
+        files: the configuration files that say so.
+    """
+
+    url: str
+    name: str
+    kinds: frozenset[str]
+    required: bool
+    files: tuple[str, ...]
+
+    def __repr__(self) -> str:
+        return f"Route({self.name}, {sorted(self.kinds)}, required={self.required}, files={self.files})"
+
+
+class Routing(msgspec.Struct, frozen=True):
+    """All routes, one per store."""
+
+    routes: tuple[Route, ...]
+
+    @classmethod
+    def read(cls, home: str) -> Routing:
+        """Read them from the files of `home`; ConfigError names file, key, what is wrong and the cure."""
+        routes: dict[str, Route] = {}
+        for new in _targets(home):
+            old = routes.get(new.name, new)
+            files = tuple(dict.fromkeys((*old.files, *new.files)))
+            routes[new.name] = Route(old.url, old.name, old.kinds | new.kinds, old.required or new.required, files)
+        return cls(tuple(routes.values()))
+
+    def of(self, kind: str) -> tuple[Route, ...]:
+        """Return the routes of a kind; none means that such records are dropped and counted."""
+        return tuple(route for route in self.routes if kind in route.kinds)
+
+    @property
+    def unrouted(self) -> frozenset[str]:
+        """The kinds that no store takes."""
+        return KINDS.difference(*(route.kinds for route in self.routes))
+
+
+def _targets(home: str) -> Iterator[Route]:
+    """Give what each file asks for, in the order of the files; several may name the same store."""
+    files = {name: load(name, home) for name in _ROUTED}
+    bulk = _BULK if _takes_part("elasticsearch", files["elasticsearch"]) else set()
+    for name, (kinds, scheme) in _ROUTED.items():
+        if _takes_part(name, files[name]):
+            url = _url(homes.config_file(name, home), files[name], scheme, home)
+            required = files[name].required and not url.startswith(_BLIND)
+            yield Route(url, _name(url, home), kinds - bulk if name == "panotti" else kinds, required, (name,))
+    # artifacts are files of a workspace; without a Flocker only their records are kept
+    url = resolved(DEFAULT_URL, home)
+    yield Route(url, _name(url, home), frozenset({"artifact"}), required=True, files=("workspace",))
+
+
+def _takes_part(name: str, settings: Any) -> bool:
+    there = name not in _BESIDES or settings.url is not None or settings.host is not None
+    return bool(settings.enabled) and there
+
+
+def _url(path: str, settings: Any, scheme: str, home: str) -> str:
+    """Return the URL of the store that a file names, in one of the two ways or not at all."""
+    url = settings.url
+    if url is None and settings.host is None:
+        for key in ("port", "db", "user", "password"):
+            if getattr(settings, key, None) is not None:
+                raise Problem(path, key, f'"{key}" is there, but neither "url" nor "host"', "add one").error()
+        url = DEFAULT_URL
+    elif url is None:
+        url = _server(path, settings, scheme)
+    try:
+        return resolved(_with_user(url, settings), home)
+    except ConfigError as error:
+        raise Problem(path, "url", str(error), "mend the url").error() from error
+
+
+def _server(path: str, settings: Any, scheme: str) -> str:
+    """Make a URL of the original's keys; a port or db that is not given is for the store to know."""
+    host = settings.host
+    if not re.fullmatch(r"[\w.:-]+", host):
+        raise Problem(path, "host", f'"host" must be a name or an address, found "{host}"', "mend the value").error()
+    if getattr(settings, "rpc", "http") == "ave":
+        scheme = "ave"
+    where = f"[{host}]" if ":" in host else host
+    port = "" if settings.port is None else f":{settings.port}"
+    db = getattr(settings, "db", None)
+    return f"{scheme}://{where}{port}" + (f"/{quote(db, safe='')}" if db else "")
+
+
+def _with_user(url: str, settings: Any) -> str:
+    scheme, mark, rest = url.partition("://")
+    if settings.user is None or "@" in rest.partition("/")[0]:
+        return url
+    password = "" if settings.password is None else f":{quote(settings.password, safe='')}"
+    return f"{scheme}{mark}{quote(settings.user, safe='')}{password}@{rest}"
+
+
+def _name(url: str, home: str) -> str:
+    if url == resolved(DEFAULT_URL, home):
+        return "embedded"
+    place = re.sub(r"://[^/@]*@", "://", url)
+    words = "-".join(re.findall(r"[A-Za-z0-9]+", place))
+    return f"{words[:60]}-{hashlib.sha256(place.encode()).hexdigest()[:8]}"
