@@ -104,7 +104,7 @@ def read(path: str) -> dict[str, Any]:
     """Read a JSON object from a file; ConfigError says what is wrong, FileNotFoundError that it is not there."""
     try:
         with open(path, encoding="utf-8") as file:
-            content = json.load(file)
+            content = json.load(file, object_pairs_hook=_object)
     except FileNotFoundError:
         raise
     except (OSError, ValueError, RecursionError) as error:
@@ -136,16 +136,26 @@ def forget() -> None:
     _user_home.clear()
 
 
+def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """Make a dict of a JSON object's pairs; of two equal keys readers would keep one or the other."""
+    content = dict(pairs)
+    if len(content) < len(pairs):
+        names = [name for name, _ in pairs]
+        raise ValueError(f"the key {next(name for name in names if names.count(name) > 1)!r} is there twice")
+    return content
+
+
 def _check_type(name: str, key: str, wanted: Any, default: Any, value: Any, path: str) -> None:
     allowed = wanted if isinstance(wanted, tuple) else (wanted,)
     # bool is a subclass of int, but true is no port number
     if type(value) in allowed or (value is None and default is None):
         return
     form = " or ".join(_FORMS[kind] for kind in allowed)
+    shown = "***" if key == "password" else value
     attribute = "attribute" if name == "workspace" else "attribute in config"
     raise ConfigError(
         f'{name} {attribute} "{key}" must be on the form {{"{key}":{form}}}. '
-        f"current value={value} (type={type(value)}) in {path}"
+        f"current value={shown} (type={type(value)}) in {path}"
     )
 
 

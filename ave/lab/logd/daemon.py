@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 from ave import home as homes
 from ave import io, spool
 from ave.exceptions import ConfigError, SpoolError
+from ave.lab import config
 from ave.lab.config import Routing
 from ave.lab.logd.books import enter, lose_vanished
 from ave.lab.logd.ledger import Ledger
@@ -257,8 +258,16 @@ class Daemon:
     # Configuration, begin and end
 
     def _make_shippers(self) -> list[Shipper]:
+        settings = config.load("logd", self.home)
         return [
-            Shipper(route.name, route.kinds, partial(open_store, route.url, self.home, route.kinds), self.watch)
+            Shipper(
+                route.name,
+                route.kinds,
+                partial(open_store, route.url, self.home, route.kinds),
+                self.watch,
+                batch_records=settings.batch_records,
+                retry_max_s=settings.retry_max_s,
+            )
             for route in self.routing.routes
         ]
 
@@ -277,18 +286,20 @@ class Daemon:
 
     def _read_configuration(self) -> None:
         """Take a changed configuration; a broken one is told and the old one stays."""
+        before = self.routing
         try:
-            routing = Routing.read(self.home)
+            self.routing = Routing.read(self.home)
+            shippers = self._make_shippers()
         except ConfigError as error:
+            self.routing = before
             log.error("the old configuration stays: %s", error, extra={"action": "reload_failed"})
             return
         self._stop_shippers()
-        self.routing = routing
-        self.ledger.routed = KINDS - routing.unrouted
-        self.shippers = self._make_shippers()
+        self.shippers = shippers
+        self.ledger.routed = KINDS - self.routing.unrouted
         for shipper in self.shippers:
             shipper.start()
-        log.info("read the configuration again: %s", _described(routing), extra={"action": "reloaded"})
+        log.info("read the configuration again: %s", _described(self.routing), extra={"action": "reloaded"})
 
     def _end(self) -> None:
         self._stop_shippers()

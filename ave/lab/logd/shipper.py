@@ -53,8 +53,19 @@ class Shipper(Thread):
         idle: set while there is nothing to do.
     """
 
-    def __init__(self, name: str, kinds: frozenset[str], opener: Callable[[], Store], watch: Watch) -> None:
+    def __init__(
+        self,
+        name: str,
+        kinds: frozenset[str],
+        opener: Callable[[], Store],
+        watch: Watch,
+        *,
+        batch_records: int = BATCH_RECORDS,
+        retry_max_s: float = RETRY_MAX_S,
+    ) -> None:
         super().__init__(name=f"ship-{name}", daemon=True)
+        self.batch_records = batch_records
+        self.retry_max_s = retry_max_s
         self.store_name = name
         self.kinds = kinds
         self.watch = watch
@@ -147,7 +158,7 @@ class Shipper(Thread):
                             batch.append(record)
                 left -= item.end - item.offset
                 positions[name] = (item.end, seq)
-                if len(batch) >= BATCH_RECORDS:
+                if len(batch) >= self.batch_records:
                     return batch, positions
             if left <= 0:
                 break
@@ -189,7 +200,7 @@ class Shipper(Thread):
         self.failure = str(error)
 
     def _pause(self) -> float:
-        return random.uniform(0, min(RETRY_MAX_S, RETRY_FIRST_S * 2.0 ** min(self._failures, 20)))  # noqa: S311
+        return random.uniform(0, min(self.retry_max_s, RETRY_FIRST_S * 2.0 ** min(self._failures, 20)))  # noqa: S311
 
 
 def _record(line: Line) -> Record | None:
