@@ -1,0 +1,237 @@
+"""One record in words: what `ave show`, `find` and `tail` write for each kind.
+
+Bodies come from jobs, so nothing in them has to be there or to have the type it should.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+from ave.exceptions import UsageError
+from ave.lab.cli.output import Line, seconds, size
+from vcsjob import codes
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from ave.record import Record
+
+__all__ = ["BAD", "GOOD", "ODD", "counted", "describe", "duration", "outcome"]
+
+#: Lines of a message or trace that are written; `--json` has all of them.
+LINES_MAX = 40
+
+#: Characters of one value, and of one line of it, that are written.
+VALUE_MAX = 16 * 1024
+LINE_MAX = 1000
+
+#: Characters up to which the values of a shout share a line.
+TOGETHER_MAX = 100
+
+#: Seconds beyond which a duration is nonsense.
+DURATION_MAX = 1e10
+
+GOOD, BAD, ODD = "green", "bold red", "yellow"
+
+#: Label, text and style of a line.
+_Words = tuple[str, str, str]
+
+_STYLES = {"passed": GOOD, "failure": BAD, "error": BAD, "skipped": "dim", "xfailed": "dim", "xpassed": ODD}
+
+
+def describe(record: Record) -> Line:
+    """Say what a record is about."""
+    body = record.body
+    if "_continues" in body:
+        return Line(record.time, record.kind, f"(goes on from record {body['_continues']})", "dim")
+    words = _DESCRIBED.get(record.kind)
+    label, text, style = words(body) if words else (record.kind, _values(body), "")
+    return Line(record.time, label, "\n".join(_short(line, LINE_MAX) for line in text.split("\n")), style)
+
+
+def outcome(body: dict[str, Any]) -> str:
+    """Return the result of a `job.end` in a word: `FAILURES`, `KILLED by signal 9`, `exit status 42`."""
+    status = body.get("status")
+    try:
+        word = codes.exit_to_str(status) if type(status) is int else _text(body.get("result", status))
+    except UsageError:
+        word = f"exit status {status}"
+    word = word.removeprefix("vcsjob.")
+    return f"{word} by signal {body['signal']}" if "signal" in body else word
+
+
+def duration(body: dict[str, Any]) -> float | None:
+    """Return the seconds something took, if its body says so."""
+    value = body.get("duration")
+    return float(value) if isinstance(value, int | float) and 0 <= value < DURATION_MAX else None
+
+
+def counted(counts: dict[str, Any]) -> str:
+    """Return counts as text: `8 passed, 2 failure`."""
+    return ", ".join(f"{count} {name}" for name, count in counts.items() if count)
+
+
+# The kinds
+
+
+def _verdict(body: dict[str, Any]) -> _Words:
+    result = _text(body.get("result", "?"))
+    took, attempt = duration(body), body.get("attempt", 1)
+    text = _case(body)
+    if attempt != 1:
+        text += f", attempt {_text(attempt)}"
+    if took is not None:
+        text += f" ({seconds(took)})"
+    if result in {"failure", "error", "xpassed", "xfailed", "skipped"}:
+        message, trace = _text(body.get("message", "")).strip("\n"), _text(body.get("trace", "")).strip("\n")
+        for part in (message, trace if message not in trace or not message else ""):
+            text += f"\n{_cut(part)}" if part else ""
+    return result, text, _STYLES.get(result, "")
+
+
+def _case(body: dict[str, Any]) -> str:
+    """Return the name of a verdict's case, its suite before it."""
+    name = _text(body.get("name", "?"))
+    parameters = body.get("parameters")
+    if parameters and _text(parameters) not in name:
+        name += f"[{_text(parameters)}]"
+    suite = body.get("suite")
+    return f"{_text(suite)} :: {name}" if suite else name
+
+
+def _event(body: dict[str, Any]) -> _Words:
+    name = _text(body.get("name", "?"))
+    rest = {key: value for key, value in body.items() if key != "name"}
+    if name == "job.start":
+        text = _text(rest.get("exe", "?"))
+        if rest.get("log"):
+            text += f"\nlog: {_text(rest['log'])}"
+        if rest.get("profiles"):
+            text += f"\nprofiles: {_text(rest['profiles'])}"
+        return "start", text, "bold"
+    if name == "job.end":
+        took, word = duration(body), outcome(body)
+        text = word if took is None else f"{word} after {seconds(took)}"
+        if body.get("reason"):
+            text += f"\n{_cut(_text(body['reason']))}"
+        return "end", text, GOOD if word == "OK" else BAD
+    if name == "collected" and isinstance(body.get("cases"), list):
+        return "event", f"{len(body['cases'])} cases collected", ""
+    return "event", f"{name} {_values(rest)}".rstrip(), ""
+
+
+def _shout(body: dict[str, Any]) -> _Words:
+    rest = {key: value for key, value in body.items() if key not in {"title", "_marks"}}
+    values = _values(rest)
+    if "title" not in body:
+        return "shout", values, "cyan"
+    return "shout", f"{_text(body['title'])}\n{values}".rstrip("\n"), "cyan"
+
+
+def _exception(body: dict[str, Any]) -> _Words:
+    details = body.get("exception")
+    rest = {key: value for key, value in body.items() if key not in {"exception", "_marks"}}
+    if isinstance(details, dict):
+        text = f"{_text(details.get('type', 'Exception'))}: {_text(details.get('message', ''))}"
+        rest |= {key: value for key, value in details.items() if key not in {"type", "message", "trace"}}
+        text = f"{_cut(text)}\n{_trace(details.get('trace'))}".rstrip("\n")
+    else:
+        text = _cut(_text(details))
+    return "exception", f"{text}\n{_values(rest)}".rstrip("\n"), BAD
+
+
+def _trace(trace: Any) -> str:
+    if not isinstance(trace, list):
+        return _cut(_text(trace)) if trace else ""
+    return _cut("\n".join(map(_frame, trace)))
+
+
+def _frame(frame: Any) -> str:
+    if not isinstance(frame, list) or len(frame) < 3:
+        return _text(frame)
+    file, line, function = map(_text, frame[:3])
+    source = _text(frame[3]).strip() if len(frame) > 3 and frame[3] else ""
+    return f"  {file}:{line} in {function}" + (f"\n    {source}" if source else "")
+
+
+def _artifact(body: dict[str, Any]) -> _Words:
+    facts = [_text(body["type"])] if body.get("type") else []
+    if isinstance(body.get("size"), int | float):
+        facts.append(size(body["size"]))
+    if body.get("op", "put") != "put":
+        facts.append(_text(body["op"]))
+    text = _text(body.get("key") or body.get("path") or "?")
+    return "artifact", f"{text} ({', '.join(facts)})" if facts else text, ""
+
+
+def _gap(body: dict[str, Any]) -> _Words:
+    kinds = body.get("kinds")
+    which = f" ({counted(kinds)})" if isinstance(kinds, dict) and kinds else ""
+    count, reason, segment, first, last = (
+        _text(body.get(key, "?")) for key in ("count", "reason", "segment", "first", "last")
+    )
+    return "gap", f"{count} records are not kept{which}: {reason}; {segment}, {first} to {last}", ODD
+
+
+def _stderr(body: dict[str, Any]) -> _Words:
+    return "stderr", _cut(_text(body.get("text", "")).rstrip("\n")), "dim"
+
+
+def _log(body: dict[str, Any]) -> _Words:
+    return "log", *_stderr(body)[1:]
+
+
+def _call(body: dict[str, Any]) -> _Words:
+    result = _text(body.get("outcome", "ok"))
+    took = duration(body)
+    text = f"{_text(body.get('method', '?'))} on {_text(body.get('peer', '?'))}: {result}"
+    return "trace", text if took is None else f"{text} ({seconds(took)})", "" if result == "ok" else ODD
+
+
+def _measurement(body: dict[str, Any]) -> _Words:
+    row = body.get("row")
+    return "measured", f"{_text(body.get('table', '?'))}: {_values(row) if isinstance(row, dict) else _text(row)}", ""
+
+
+_DESCRIBED: dict[str, Callable[[dict[str, Any]], _Words]] = {
+    "verdict": _verdict,
+    "event": _event,
+    "shout": _shout,
+    "exception": _exception,
+    "artifact": _artifact,
+    "gap": _gap,
+    "stderr": _stderr,
+    "log": _log,
+    "trace": _call,
+    "measurement": _measurement,
+}
+
+
+# Parts
+
+
+def _text(value: Any) -> str:
+    """Return a value as text of a sane length."""
+    text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+    return _short(text, VALUE_MAX)
+
+
+def _short(text: str, limit: int) -> str:
+    return text if len(text) <= limit else f"{text[:limit]}… ({len(text) - limit} characters more)"
+
+
+def _values(values: dict[str, Any]) -> str:
+    """Return the values of a body: on one line if they are few and short, else each on its own."""
+    parts = [f"{key}: {_text(value)}" for key, value in values.items() if key != "_marks"]
+    together = ", ".join(parts)
+    return together if len(together) <= TOGETHER_MAX and "\n" not in together else _cut("\n".join(parts))
+
+
+def _cut(text: str) -> str:
+    """Return the begin and the end of a text of very many lines."""
+    lines = text.split("\n")
+    if len(lines) <= LINES_MAX:
+        return text
+    half = LINES_MAX // 2
+    return "\n".join([*lines[:half], f"… {len(lines) - 2 * half} lines more, all with --json …", *lines[-half:]])

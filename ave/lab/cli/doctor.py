@@ -1,0 +1,117 @@
+"""What `ave doctor` looks at, one thing after the other: the machine first, then what runs and lies on it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from ave import home as homes
+from ave import io
+from ave.exceptions import ConfigError, StoreUnavailable
+from ave.lab.cli import host
+from ave.lab.cli.contents import look
+from ave.lab.cli.finding import OK, WARNING, WRONG, Finding
+from ave.lab.cli.output import seconds, size
+from ave.lab.config import Routing, check
+from ave.lab.stores import open_store
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from ave.lab.cli.contents import Way
+
+__all__ = ["examine"]
+
+#: The share of the quota beyond which the first kinds are refused.
+QUOTA_SHARE = 0.70
+
+#: Seconds a record waits where all is well, and more.
+LAG_S = 60
+
+
+def examine(home: str) -> Iterator[Finding]:
+    """Look at everything; raises nothing for what is found. What is well is told once per subject."""
+    for subject, look_at in _CHECKS:
+        try:
+            found = list(look_at(home))
+        except (ConfigError, StoreUnavailable, OSError) as error:
+            found = [Finding(WRONG, subject, str(error), "mend that first, then ask again")]
+        yield from found or [Finding(OK, subject, "nothing wrong")]
+
+
+def _configuration(home: str) -> Iterator[Finding]:
+    for problem in check(home):
+        yield Finding(WRONG, "configuration", f"{problem.file}: {problem.what}", problem.cure)
+
+
+def _stores(home: str) -> Iterator[Finding]:
+    for route in Routing.read(home).routes:
+        store = open_store(route.url, home, route.kinds, readonly=True)
+        try:
+            store.count("")
+        except (ConfigError, StoreUnavailable) as error:
+            mend = "mend it; until then its records wait in the spool"
+            yield Finding(WRONG if route.required else WARNING, "stores", f"{route.name}: {error}", mend)
+        else:
+            yield Finding(OK, "stores", f"{route.name} answers; it takes {' '.join(sorted(route.kinds))}")
+        finally:
+            store.close()
+
+
+def _daemon(home: str) -> Iterator[Finding]:
+    if not _is_served(homes.ave(home, "run", "ave-logd.lock")):
+        yield Finding(WRONG, "ave-logd", "does not run, so nothing is brought to the stores", "start it: ave-logd")
+
+
+def _is_served(path: str) -> bool:
+    """Tell whether an ave-logd holds its lock."""
+    try:
+        fd = io.open_read(path)
+    except FileNotFoundError:
+        return False
+    try:
+        return not io.is_unlocked(fd)
+    finally:
+        io.close(fd)
+
+
+def _contents(home: str) -> Iterator[Finding]:
+    found = look(home)
+    if found.quota_bytes and found.bytes >= found.quota_bytes * QUOTA_SHARE:
+        what = f"{size(found.bytes)} of the {size(found.quota_bytes)} allowed are used; traces are refused already"
+        yield Finding(
+            WRONG, "waiting", what, "see why records wait, below; or allow more: spool quota_bytes in panotti.json"
+        )
+    for name in found.newer:
+        what = f"segment {name} was written by a newer version and waits"
+        yield Finding(WARNING, "waiting", what, "upgrade ave-logging on this host")
+    if found.damaged_files:
+        what = f"{found.damaged_files} damaged pieces, {size(found.damaged_bytes)}, lie in {found.spool}/damaged"
+        yield Finding(
+            WARNING, "waiting", what, "see the disk's health; `ave audit` names what is missing; then remove them"
+        )
+    for way in found.stores:
+        yield from _way(way)
+
+
+def _way(way: Way) -> Iterator[Finding]:
+    if way.dead:
+        what = f"{way.dead} dead letters: {way.store} cannot store them as they are"
+        yield Finding(
+            WRONG, "waiting", what, f"the reasons are in the log of ave-logd; then `ave spool retry {way.store}`"
+        )
+    if way.lag_s is not None and way.lag_s > LAG_S:
+        what = f"records wait for {way.store} since {seconds(way.lag_s)} ({size(way.waiting_bytes)})"
+        yield Finding(WRONG, "waiting", what, "see that ave-logd runs and that the store answers")
+
+
+_CHECKS: tuple[tuple[str, Callable[[str], Iterator[Finding]]], ...] = (
+    ("directories", host.directories),
+    ("configuration", _configuration),
+    ("spool", host.writable),
+    ("disk", host.disk),
+    ("file system", host.file_system),
+    ("clock", host.clock),
+    ("ave-logd", _daemon),
+    ("stores", _stores),
+    ("waiting", _contents),
+)

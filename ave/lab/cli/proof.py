@@ -1,0 +1,144 @@
+"""`ave audit` and `ave wait`: that nothing of a run is lost, and when all of it is stored."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+import click
+
+from ave.exceptions import StoreUnavailable
+from ave.lab.audit import audit as ask
+from ave.lab.cli.context import POLL_S, No, Run, as_json_option, pass_run
+from ave.lab.cli.output import Progress, Screen, columns, seconds, write_json
+from ave.record import Query
+
+__all__ = ["COMMANDS"]
+
+#: Seconds after which a difference that stays the same, with nothing waiting any more, is taken for a loss.
+LOST_S = 5.0
+
+
+@click.command()
+@click.argument("guid")
+@as_json_option
+@pass_run
+def audit(run: Run, guid: str, as_json: bool) -> None:
+    """Prove that no record of a run is lost.
+
+    For each kind of record: emitted = stored + dead + refused + waiting.
+
+    \b
+    Examples:
+      ave audit 20261122-nightly-17
+      ave audit 20261122-nightly-17 --json | jq .gaps
+
+    Not balanced, or nothing known of the run: exit code 1, and the gaps say what is missing.
+    """
+    found = ask(run.home, guid).as_dict()
+    run.code = 0 if found["ok"] and found["rows"] else 1
+    if as_json:
+        write_json([found])
+    elif found["rows"] or found["gaps"]:
+        _write_audit(found)
+    else:
+        raise No(f"nothing is known of {guid} on this host")
+
+
+def _write_audit(found: dict[str, Any]) -> None:
+    screen = Screen()
+    stores = sorted({store for row in found["rows"] for store in row["stored"]})
+    table: list[list[object]] = [["kind", "emitted", *(f"stored in {store}" for store in stores), *_REST]]
+    for row in found["rows"]:
+        table.append([row["kind"], row["emitted"], *(row["stored"].get(store, "-") for store in stores)])
+        table[-1] += [row[name] for name in _REST]
+    for line in columns(table):
+        screen.text(line)
+    for gap in found["gaps"]:
+        screen.text("gap: " + ", ".join(f"{key} {value}" for key, value in gap.items()), "bold red")
+    waiting = sum(row["waiting"] for row in found["rows"])
+    if not found["ok"]:
+        screen.text("NOT BALANCED: the gaps above are missing", "bold red")
+    elif waiting:
+        screen.text(f"balanced so far: {waiting} records wait in the spool", "yellow")
+    else:
+        screen.text("balanced: every record is accounted for", "green")
+
+
+_REST = ("dead", "refused", "waiting")
+
+
+@click.command()
+@click.argument("guid")
+@click.option(
+    "--timeout", type=click.FloatRange(min=0), metavar="SECONDS", help="Give up after so long. Default: never."
+)
+@pass_run
+def wait(run: Run, guid: str, timeout: float | None) -> None:
+    """Wait until all of a run is stored.
+
+    If it has a job, that must have ended, too.
+
+    \b
+    Examples:
+      ave wait 20261122-nightly-17 --timeout 60 && ave show 20261122-nightly-17
+
+    A run that nothing is known of yet is waited for. Time-out, or a loss: exit code 1.
+    """
+    began = time.monotonic()
+    state = _State(run, guid)
+    with Progress() as progress:
+        while not state.look():
+            if timeout is not None and time.monotonic() - began >= timeout:
+                raise No(f"{guid} is not complete after {seconds(timeout)}: {state.why}; `ave doctor` may tell why")
+            progress.show(f"{seconds(int(time.monotonic() - began))}: {state.why}")
+            time.sleep(POLL_S)
+
+
+class _State:
+    """What a run lacks, looked at again and again.
+
+    Attributes:
+        why: what is not complete, in words.
+    """
+
+    def __init__(self, run: Run, guid: str) -> None:
+        self._run = run
+        self._guid = guid
+        self._last: dict[str, Any] = {}
+        self._since = time.monotonic()
+        self.why = ""
+
+    def look(self) -> bool:
+        """Tell whether the run is complete; No: it never will be."""
+        try:
+            found = ask(self._run.home, self._guid).as_dict()
+            self.why = self._lack(found)
+        except StoreUnavailable as error:
+            self.why = str(error)
+            return False
+        if found != self._last:
+            self._last, self._since = found, time.monotonic()
+        if self.why == _LOST and time.monotonic() - self._since > LOST_S:
+            raise No(f"{self._guid} does not balance, records of it are lost; `ave audit {self._guid}` names them")
+        return not self.why
+
+    def _lack(self, found: dict[str, Any]) -> str:
+        if not found["rows"]:
+            return "nothing is known of it yet"
+        waiting = sum(row["waiting"] for row in found["rows"])
+        if waiting:
+            return f"{waiting} of {sum(row['emitted'] for row in found['rows'])} records wait in the spool"
+        if self._is_running():
+            return "its job has not ended"
+        return "" if found["ok"] else _LOST
+
+    def _is_running(self) -> bool:
+        with self._run.stores() as stores:
+            names = [record.body.get("name") for record in stores.find(Query(guid=self._guid, kinds=("event",)))]
+        return names.count("job.start") > names.count("job.end")
+
+
+_LOST = "it does not balance"
+
+COMMANDS = (audit, wait)

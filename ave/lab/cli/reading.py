@@ -1,0 +1,165 @@
+"""`ave show`, `ave find` and `ave tail`: records, as a story, as a list, or as they come."""
+
+from __future__ import annotations
+
+import sys
+import time
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from ave.exceptions import StoreUnavailable
+from ave.lab.cli.context import POLL_S, No, Run, as_json_option, pass_run, warn
+from ave.lab.cli.describe import describe
+from ave.lab.cli.moment import moment
+from ave.lab.cli.output import Screen, day, tell, write_json, zone
+from ave.lab.cli.story import Story
+from ave.lab.query import Follower, story
+from ave.record import KINDS, RESULTS, Query, Record
+from vcsjob import codes
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator
+
+    from ave.lab.query import Stores
+
+__all__ = ["COMMANDS"]
+
+#: What `--result` takes: what a case, and what a job can end as.
+_RESULTS = (*RESULTS, *(codes.exit_to_str(code).removeprefix("vcsjob.") for code in range(codes.TIMEOUT + 1)))
+
+_KINDS_HELP = f"Of this kind; may be given again: {', '.join(sorted(KINDS))}."
+_RESULTS_HELP = f"What a case ended as, or a job: {', '.join(_RESULTS)}."
+
+
+@click.command()
+@click.argument("guid")
+@as_json_option
+@pass_run
+def show(run: Run, guid: str, as_json: bool) -> None:
+    """Tell the story of a run, in order of time.
+
+    \b
+    Examples:
+      ave show 20261122-nightly-17
+      ave show 20261122-nightly-17 --json | jq 'select(.kind == "shout")'
+
+    With --json, one record per line, as they were made. A run that nothing is known of: exit code 1.
+    """
+    with run.stores() as stores:
+        records = stores.find(Query(guid=guid))
+        count = write_json(records) if as_json else _write_story(guid, records)
+        warn(stores)
+    if not count:
+        raise No(f"nothing is stored of {guid}; `ave audit {guid}` tells whether something of it waits in the spool")
+
+
+def _write_story(guid: str, records: Iterable[Record]) -> int:
+    screen, teller, today = Screen(), Story(), ""
+    for line in teller.tell(story(records)):
+        if line.time is not None and day(line.time) != today:
+            if not today:
+                screen.text(f"GUID: {guid}", "bold")
+            today = day(line.time)
+            screen.text(f"\n{today} ({zone(line.time)})", "dim")
+        screen.line(line)
+    if teller.count:
+        screen.text("")
+        for line in teller.end():
+            screen.text(f"{line.label}: {line.text}" if line.label else line.text, line.style)
+    return teller.count
+
+
+@click.command()
+@click.option(
+    "--since",
+    metavar="TIME",
+    callback=moment,
+    help="From this time on: 2026-11-22, 2026-11-22T14:30, 45s, 30m, 2h, 7d.",
+)
+@click.option("--until", metavar="TIME", callback=moment, help="Before this time; written like --since.")
+@click.option("--kind", "kinds", type=click.Choice(sorted(KINDS)), metavar="KIND", multiple=True, help=_KINDS_HELP)
+@click.option("--guid", help="Of this run.")
+@click.option("--host", help="Of this host.")
+@click.option("--source", help="Of this speaker: vcsjob, panotti, ...")
+@click.option("--job", help="Of runs whose job's path has this in it.")
+@click.option("--result", type=click.Choice(_RESULTS), metavar="RESULT", help=_RESULTS_HELP)
+@click.option("--text", help="With this somewhere in it, upper and lower case alike.")
+@click.option("--limit", type=click.IntRange(min=1), help="At most so many.")
+@click.option("--oldest", is_flag=True, help="The oldest first; else the newest.")
+@as_json_option
+@pass_run
+def find(run: Run, /, as_json: bool, oldest: bool, **conditions: Any) -> None:
+    """Find records, the newest first. All conditions must hold.
+
+    \b
+    Examples:
+      ave find --kind verdict --result failure --since 2h
+      ave find --job nightly/radio --result KILLED --since 7d
+      ave find --text "no route to host" --limit 20
+      ave find --kind gap --json | jq .body.reason
+
+    Times without a zone are local. None found: exit code 1.
+    """
+    with run.stores() as stores:
+        records = stores.find(Query(newest=not oldest, **conditions))
+        count = write_json(records) if as_json else _write_list(records, with_guid=not conditions["guid"])
+        warn(stores)
+    if not count:
+        raise No("no record is like that")
+
+
+@click.command()
+@click.argument("guid", required=False)
+@click.option("--lines", type=click.IntRange(min=0), default=10, show_default=True, help="Begin with so many old ones.")
+@as_json_option
+@pass_run
+def tail(run: Run, guid: str | None, lines: int, as_json: bool) -> None:
+    """Write records as they come, until Ctrl-C.
+
+    \b
+    Examples:
+      ave tail
+      ave tail 20261122-nightly-17 --lines 100
+      ave tail --lines 0 --json | jq --unbuffered .body
+    """
+    try:
+        with run.stores() as stores:
+            for records in _polled(stores, Follower(stores, guid), lines):
+                if as_json:
+                    write_json(records)
+                else:
+                    _write_list(records, with_guid=not guid)
+                sys.stdout.flush()
+    except KeyboardInterrupt:
+        return
+
+
+def _polled(stores: Stores, follower: Follower, lines: int) -> Iterator[list[Record]]:
+    """Yield what is new, for ever. A store that is away is waited for, and told of once each time."""
+    look: Callable[[], list[Record]] = partial(follower.last, lines)
+    told: set[str] = set()
+    while True:
+        began = time.monotonic()
+        try:
+            yield look()
+            look = follower.new
+        except StoreUnavailable:
+            pass  # as told below
+        for name in stores.failed.keys() - told:
+            tell(f"the store {name} does not answer, trying on: {stores.failed[name]}")
+        told = set(stores.failed)
+        time.sleep(max(POLL_S, time.monotonic() - began))
+
+
+def _write_list(records: Iterable[Record], *, with_guid: bool) -> int:
+    screen, count = Screen(), 0
+    for record in records:
+        fields = (record.guid or "-", record.host) if with_guid else (record.host,)
+        screen.row(describe(record), *fields)
+        count += 1
+    return count
+
+
+COMMANDS = (show, find, tail)

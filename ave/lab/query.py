@@ -1,0 +1,159 @@
+"""All stores of a home asked as if they were one: merged by time, each record once.
+
+A store that cannot be asked is noted and left out, and the others answer.
+"""
+
+from __future__ import annotations
+
+import heapq
+import time
+from collections import OrderedDict
+from itertools import islice
+from typing import TYPE_CHECKING, Any
+
+from ave.exceptions import ConfigError, StoreUnavailable
+from ave.lab.config import Routing
+from ave.lab.stores import open_store, order
+from ave.record import Query, Record, joined
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+    from types import TracebackType
+
+    from ave.lab.stores import Store
+
+__all__ = ["Follower", "Stores", "find", "open_stores", "story"]
+
+#: Records that may come between the beginning of a long body and what continues it, which its process wrote next.
+WINDOW = 1000
+
+#: Continuations of one record that are put together: 16 MiB of it.
+PIECES_MAX = 256
+
+#: Seconds a record may take from its process to its store and still be seen by a `Follower`.
+LOOKBACK_S = 10.0
+
+
+class Stores:
+    """The stores of one home, open for asking, a context manager. For one thread.
+
+    Attributes:
+        failed: name of a store -> why it could not be asked, for the last `find`.
+    """
+
+    def __init__(self, stores: dict[str, Store]) -> None:
+        self._stores = stores
+        self.failed: dict[str, str] = {}
+
+    def find(self, query: Query) -> Iterator[Record]:
+        """Give the records for which the whole query holds, ordered as `Store.find` orders them.
+
+        Memory does not grow with the answer.
+
+        Raises:
+            StoreUnavailable: not one store could be asked; raised behind the last record.
+        """
+        self.failed = {}
+        yield from islice(self._once(query), query.limit)
+        if self._stores and len(self.failed) == len(self._stores):
+            raise StoreUnavailable("; ".join(self.failed.values()))
+
+    def close(self) -> None:
+        """Close all stores. Safe to call twice."""
+        for store in self._stores.values():
+            store.close()
+
+    def __enter__(self) -> Stores:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def _once(self, query: Query) -> Iterator[Record]:
+        streams = [self._asked(name, part) for part in self._parts(query) for name in self._stores]
+        last = None
+        for record in heapq.merge(*streams, key=order, reverse=query.newest):
+            if record.id != last:
+                yield record
+            last = record.id
+
+    def _asked(self, name: str, query: Query) -> Iterator[Record]:
+        try:
+            yield from self._stores[name].find(query)
+        except (StoreUnavailable, ConfigError) as error:
+            self.failed[name] = str(error)
+
+    def _parts(self, query: Query) -> list[Query]:
+        """Return what to ask each store: of several, the one that knows the jobs may not have what belongs to them."""
+        if query.job is None or len(self._stores) < 2:
+            return [query]
+        starts = Query(kinds=("event",), job=query.job, guid=query.guid)
+        guids = {record.guid for name in self._stores for record in self._asked(name, starts)}
+        return [_changed(query, guid=guid, job=None) for guid in sorted(guids)]
+
+
+class Follower:
+    """Gives what comes into the stores while it comes.
+
+    Stores know when a record was made, not when they got it. So each look goes back `LOOKBACK_S`; a record that
+    takes longer to get there, because its store was down, is not seen here. `Stores.find` has it.
+    """
+
+    def __init__(self, stores: Stores, guid: str | None = None) -> None:
+        self._stores = stores
+        self._guid = guid
+        self._looked_ns = time.time_ns()
+        self._seen: set[str] = set()
+
+    def last(self, count: int) -> list[Record]:
+        """Return the newest `count` records there are, oldest first; `new` goes on behind them."""
+        self.new()
+        found = list(self._stores.find(Query(guid=self._guid, limit=count, newest=True))) if count else []
+        self._seen.update(record.id for record in found)
+        return found[::-1]
+
+    def new(self) -> list[Record]:
+        """Return the records that are there since the last call, in order of time."""
+        now = time.time_ns()
+        since = min(self._looked_ns, now) - int(LOOKBACK_S * 1e9)
+        found = list(self._stores.find(Query(guid=self._guid, since=since)))
+        fresh = [record for record in found if record.id not in self._seen]
+        ids = {record.id for record in found}
+        # the records of a store that gave no answer must not be new when it does again
+        self._seen = self._seen | ids if self._stores.failed else ids
+        if not self._stores.failed:
+            self._looked_ns = now
+        return fresh
+
+
+def open_stores(home: str) -> Stores:
+    """Open all enabled stores of a home for reading; ConfigError names what is wrong in which file."""
+    routes = Routing.read(home).routes
+    return Stores({route.name: open_store(route.url, home, route.kinds, readonly=True) for route in routes})
+
+
+def find(home: str, query: Query) -> Iterator[Record]:
+    """Ask all enabled stores of a home; see `Stores.find`."""
+    with open_stores(home) as stores:
+        yield from stores.find(query)
+
+
+def story(records: Iterable[Record]) -> Iterator[Record]:
+    """Put long bodies together again in a stream in order of time, holding only a window of it."""
+    window: OrderedDict[str, list[Record]] = OrderedDict()
+    for record in records:
+        pieces = window.get(record.body.get("_continues", ""))
+        if pieces is None:
+            window[record.id] = [record]
+        elif len(pieces) <= PIECES_MAX:
+            pieces.append(record)
+        if len(window) > WINDOW:
+            yield from joined(window.popitem(last=False)[1])
+    for pieces in window.values():
+        yield from joined(pieces)
+
+
+def _changed(query: Query, **changes: Any) -> Query:
+    return Query(**{name: getattr(query, name) for name in Query.__slots__} | changes)

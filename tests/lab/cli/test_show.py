@@ -1,0 +1,329 @@
+"""`ave show`: the story of a run, in order of time, with the totals right and nothing in it acting on the terminal."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import subprocess
+import sys
+import time
+
+import pytest
+from calling import GUID, MEASURED, NOON, SECOND, shown, started
+
+from ave.record import KINDS, Record
+
+HOSTILE = "\x1b[31mred\x1b[0m \x9b2J [red]markup[/red] \u202egnp.exe\u202c \r\x07 :smile:"
+
+
+def start(made, at=0.0, **more):
+    return made(
+        "event",
+        {"name": "job.start", "exe": "/lab/nightly/run", "log": "/lab/job.log", "profiles": None},
+        at=at,
+        **more,
+    )
+
+
+def end(made, at=9.0, status=0, **body):
+    return made("event", {"name": "job.end", "status": status, "duration": 12.3456, **body}, at=at)
+
+
+def verdict(made, name, result="passed", at=1.0, **body):
+    return made("verdict", {"suite": "radio", "name": name, "result": result, "attempt": 1, **body}, at=at)
+
+
+def test_the_story_is_in_order_of_time_and_ends_with_result_duration_and_totals(ave, store, made):
+    trace = [["radio.py", 3, "play", "tune(self)"], ["tuner.py", 14, "tune", None]]
+    store.put(
+        [
+            end(made, status=5),
+            start(made),
+            made("shout", {"title": "Flashed", "build": 1234}, at=0.5),
+            *(verdict(made, f"test_{number}", at=1 + number / 100) for number in range(7)),
+            verdict(made, "test_plays", "failure", at=1.5, message="noise\nis not music", duration=0.25),
+            verdict(made, "test_later", "skipped", at=1.6),
+            made("exception", {"exception": {"type": "OSError", "message": "gone", "trace": trace}}, at=2),
+            made("artifact", {"op": "put", "key": "screen.png", "size": 2048, "type": "image/png"}, at=3),
+        ]
+    )
+    ran = ave("show", GUID)
+    assert (
+        ran.out
+        == f"""\
+GUID: {GUID}
+
+2026-11-22 (UTC+0000)
+12:00:00.000  start       /lab/nightly/run
+                          log: /lab/job.log
+                          on lab1, pid 4711
+12:00:00.500  shout       Flashed
+                          build: 1234
+12:00:01.000  verdicts    7 passed, 1 failure, 1 skipped
+12:00:01.500  failure     radio :: test_plays (0.25 s)
+                          noise
+                          is not music
+12:00:02.000  exception   OSError: gone
+                            radio.py:3 in play
+                              tune(self)
+                            tuner.py:14 in tune
+12:00:03.000  artifact    screen.png (image/png, 2 KiB)
+12:00:09.000  end         FAILURES after 12.3 s
+
+FAILURES in 12.3 s; 9 tests: 7 passed, 1 failure, 1 skipped; 1 shout, 1 exception, 1 artifact
+"""
+    )
+    assert (ran.code, ran.err) == (0, "")
+
+
+def last_line(ran):
+    return ran.out.splitlines()[-1]
+
+
+def test_flaky_and_missing_are_derived(ave, store, made):
+    store.put(
+        [
+            made(
+                "event", {"name": "collected", "cases": [{"suite": "radio", "name": name} for name in ("a", "b", "c")]}
+            ),
+            verdict(made, "a", "failure", message="not yet"),
+            verdict(made, "a", at=2, attempt=2),
+            verdict(made, "b", at=3),
+        ]
+    )
+    ran = ave("show", GUID)
+    assert re.search(r"flaky +radio :: a, attempt 2\n", ran.out)
+    assert "missing: radio :: c: collected" in ran.out
+    assert "3 tests: 1 passed, 1 flaky, 1 missing" in last_line(ran)
+
+
+def test_pieces_of_a_long_body_are_one_record_and_one_verdict(ave, store, made):
+    head = verdict(made, "a", "failure", message="m" * 1024, _marks=[{"path": "message", "was": "long"}])
+    more = {
+        "_continues": head.id,
+        "path": "message",
+        "offset": 1024,
+        "text": "\nthe end",
+        "length": 1032,
+        "sha256": "-",
+    }
+    store.put([head, made("verdict", more, at=1.1), made("verdict", {"_continues": "somebody-1", "fields": {}}, at=2)])
+    ran = ave("show", GUID)
+    assert "the end" in ran.out
+    assert "; 1 test: 1 failure" in last_line(ran)
+
+
+@pytest.mark.parametrize(
+    ("body", "said"),
+    [
+        ({"status": 0}, "OK in 12.3 s"),
+        ({"status": 7, "signal": 9}, "KILLED by signal 9 in 12.3 s"),
+        ({"status": 42}, "exit status 42 in 12.3 s"),
+        ({"status": 2, "reason": "no such interpreter", "duration": None}, "NORUN in 9 s"),
+    ],
+)
+def test_the_last_line_says_how_the_job_ended(ave, store, made, body, said):
+    store.put([start(made), end(made, **body)])
+    ran = ave("show", GUID)
+    assert last_line(ran) == f"{said}; no tests"
+    assert body.get("reason", "") in ran.out
+
+
+def test_several_jobs_under_one_guid_are_counted(ave, store, made):
+    store.put([start(made), end(made), start(made, at=10), end(made, at=15, status=5)])
+    assert last_line(ave("show", GUID)) == "2 jobs: 1 OK, 1 FAILURES in 15 s; no tests"
+
+
+def test_a_run_without_a_job_says_so(ave, store, made):
+    store.put([made("shout", {"a": 1}), made("shout", {"a": 2}, at=5)])
+    assert last_line(ave("show", GUID)) == "no job, 5 s from the first record to the last; no tests; 2 shouts"
+
+
+def began(made, pid):
+    record = start(made, host=os.uname().nodename, pid=pid)
+    return Record(**record.as_dict() | {"time": time.time_ns()})
+
+
+def test_a_job_whose_process_is_there_is_still_running(ave, store, made):
+    store.put([began(made, os.getpid())])
+    assert last_line(ave("show", GUID)).startswith("still running, started 0")
+
+
+def test_a_job_whose_process_is_gone_never_ended(ave, store, made):
+    done = subprocess.Popen([sys.executable, "-c", ""])
+    done.wait()
+    store.put([began(made, done.pid)])
+    assert "never ended" in last_line(ave("show", GUID))
+
+
+def test_a_process_younger_than_the_record_is_another_one(ave, store, made):
+    store.put([start(made, host=os.uname().nodename, pid=os.getpid(), at=-(NOON / SECOND) + 1e9)])
+    assert "never ended" in last_line(ave("show", GUID))
+
+
+def test_a_job_on_another_host_is_not_ended_and_no_more_is_known(ave, store, made):
+    store.put([start(made, host="far-away")])
+    assert re.match(r"not ended, started .* ago by process 4711 on far-away;", last_line(ave("show", GUID)))
+
+
+def test_output_and_calls_are_told_shortly(ave, store, made):
+    lines = [made("stderr", {"stream": "stderr", "text": f"line {number}\n"}, at=number / 10) for number in range(30)]
+    calls = [made("trace", {"method": "list", "peer": "h", "outcome": "ok"}, at=number / 10) for number in range(3)]
+    store.put([*lines, *calls, made("metric", {"values": {}}, at=1)])
+    ran = ave("show", GUID)
+    assert re.findall(r"stderr +(.*)\n", ran.out) == [*(f"line {number}" for number in range(5)), "25 more lines"]
+    assert re.search(r"trace +3 calls\n", ran.out)
+
+
+def test_a_gap_says_how_much_is_missing_and_why(ave, store, made):
+    gap = {"segment": "ab", "first": 3, "last": 14, "count": 12, "kinds": {"shout": 10, "trace": 2}, "reason": "quota"}
+    store.put([made("gap", gap)])
+    assert "12 records are not kept (10 shout, 2 trace): quota; ab, 3 to 14" in ave("show", GUID).out
+
+
+def test_a_new_day_is_said(ave, store, made):
+    store.put([made("shout", {"a": 1}), made("shout", {"a": 2}, at=86400)])
+    assert re.findall(r"^2026.*", ave("show", GUID).out, re.MULTILINE) == [
+        "2026-11-22 (UTC+0000)",
+        "2026-11-23 (UTC+0000)",
+    ]
+
+
+def test_a_message_of_ten_thousand_lines_is_cut_and_says_so(ave, store, made):
+    message = "\n".join(f"line {number}" for number in range(1000)) + "x" * 5000
+    store.put([verdict(made, "a", "failure", message=message)])
+    ran = ave("show", GUID)
+    assert len(ran.out) < 5000
+    assert "960 lines more, all with --json" in ran.out
+    assert "line 999x" in ran.out
+
+
+@pytest.mark.parametrize("kind", sorted(KINDS))
+@pytest.mark.parametrize("value", [None, 7, "text", [], ["x", [1]], {"a": {"b": None}}, True, -1e308, "\ud800"])
+def test_no_body_is_too_strange(ave, store, made, kind, value):
+    keys = (
+        "name",
+        "status",
+        "duration",
+        "result",
+        "message",
+        "attempt",
+        "kinds",
+        "count",
+        "table",
+        "row",
+        "size",
+        "op",
+    )
+    bodies = [dict.fromkeys(keys, value), {}, {"exception": {"type": value, "message": value, "trace": value}}]
+    bodies += [
+        {"name": name, "cases": value, "status": value, "exe": value} for name in ("job.start", "job.end", "collected")
+    ]
+    store.put([made(kind, json.loads(json.dumps(body).replace("\\ud800", "?"))) for body in bodies])
+    ran = ave("show", GUID)
+    assert (ran.code, ran.err) == (0, "")
+
+
+@pytest.mark.parametrize("columns", [40, 80, 200])
+def test_hostile_text_does_nothing_to_a_terminal(store, made, columns):
+    store.put(
+        [
+            made("shout", {"title": HOSTILE, HOSTILE: HOSTILE}),
+            verdict(made, HOSTILE, "failure", message=HOSTILE, trace=HOSTILE),
+            made(
+                "exception",
+                {"exception": {"type": HOSTILE, "message": HOSTILE, "trace": [[HOSTILE, 1, HOSTILE, HOSTILE]]}},
+            ),
+            made("event", {"name": "job.end", "status": HOSTILE}, host=HOSTILE),
+        ]
+    )
+    for arguments in (("show", GUID), ("find",)):
+        ran = shown(*arguments, columns=columns)
+        assert set(re.findall(r"\x1b\[?[\d;]*.?", ran.out)) <= {
+            "\x1b[1m",
+            "\x1b[2m",
+            "\x1b[0m",
+            "\x1b[36m",
+            "\x1b[1;31m",
+        }
+        # what a colour is written with is all there is of control characters
+        assert not re.search("[\x00-\x08\x0b-\x1a\x1c-\x1f\x7f-\x9f\u202a-\u202e]", ran.out)
+    assert "[red]markup[/red]" in shown("show", GUID, columns=200).out
+    assert r"\u202egnp.exe" in shown("show", GUID, columns=200).out
+
+
+def test_on_a_terminal_text_is_folded_beside_its_label(store, made):
+    store.put([made("shout", {"title": "word " * 40})])
+    wide = [line for line in shown("show", GUID, columns=80).out.splitlines() if "word" in line]
+    assert len(wide) == 4
+    assert all(line.startswith(" " * 26 + "word") for line in wide[1:])
+    narrow = [line for line in shown("show", GUID, columns=40).out.splitlines() if "word" in line]
+    assert all(line.startswith("  word") and len(line) <= 40 for line in narrow)
+
+
+def test_colour_is_for_terminals_that_want_it(store, made, monkeypatch):
+    store.put([verdict(made, "a", "failure")])
+    assert "\x1b[1;31mfailure" in shown("show", GUID).out
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    assert "\x1b" not in started("show", GUID).out
+    monkeypatch.setenv("NO_COLOR", "1")
+    assert "\x1b[1;31m" not in shown("show", GUID).out
+
+
+# JSON
+
+
+def test_json_is_one_record_per_line_with_all_fields_in_order_and_nothing_else(ave, store, made):
+    records = [start(made), made("shout", {"å": [1, {"b": None}]}, at=1), end(made)]
+    store.put(records)
+    ran = ave("show", GUID, "--json")
+    decoded = [json.loads(line) for line in ran.out.splitlines()]
+    assert decoded == [record.as_dict() for record in records]
+    assert all(tuple(fields) == Record.FIELDS for fields in decoded)
+    assert (ran.code, ran.err) == (0, "")
+
+
+def test_json_on_a_terminal_is_ascii(store, made):
+    store.put([made("shout", {"a": HOSTILE + "å"})])
+    written = shown("show", GUID, "--json").out
+    assert written.rstrip("\n").isprintable()
+    assert written.isascii()
+    assert json.loads(written)["body"] == {"a": HOSTILE + "å"}
+
+
+def test_a_run_that_nothing_is_known_of_is_not_found(ave, home):
+    for more in ((), ("--json",)):
+        ran = ave("show", "run-unknown-1", *more)
+        assert (ran.code, ran.out) == (1, "")
+        assert ran.err.startswith("ave: nothing is stored of run-unknown-1; `ave audit run-unknown-1` tells")
+
+
+@pytest.fixture
+def large(store, made):
+    """A run of 100,000 records."""
+    body = {"text": "x" * 200}
+    for _ in range(20):
+        store.put([made("shout", body, at=1) for _ in range(5000)])
+
+
+@pytest.mark.slow
+def test_the_first_line_of_a_hundred_thousand_does_not_wait_for_the_others(large):
+    ours = started("show", "run-unknown-1", "--json", program=MEASURED)
+    line = subprocess.run(
+        ["bash", "-c", f'set -o pipefail; "$@" show {GUID} --json | head -1', "-", *MEASURED],
+        capture_output=True, text=True, timeout=30, check=False,
+    )  # fmt: skip
+    assert json.loads(line.stdout)["guid"] == GUID
+    # a page of 4,000 records; all of them would be 100 MB
+    assert int(line.stderr) - int(ours.err.split()[-1]) < 20_000
+    # whoever reads has seen enough: that is no error
+    assert line.returncode == 0
+
+
+@pytest.mark.slow
+def test_a_whole_story_takes_no_memory_for_its_records(large, store, made):
+    ours = started("show", "run-unknown-1", program=MEASURED)
+    ran = started("show", GUID, program=MEASURED)
+    assert last_line(ran).endswith("100000 shouts")
+    assert int(ran.err) - int(ours.err.split()[-1]) < 20_000
