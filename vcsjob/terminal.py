@@ -12,6 +12,7 @@ import os
 import select
 import signal
 import time
+from functools import partial
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -34,8 +35,8 @@ DEATH_S = 5.0
 #: How often the end of a program is asked for on a kernel without pidfd. Seconds.
 ASK_S = 0.02
 
-#: The longest single wait: poll() refuses what does not fit its milliseconds. Seconds.
-WAIT_S = 3600.0
+#: The longest single wait: a Ctrl-C that arrives just before poll() is noticed only after it. Seconds.
+WAIT_S = 1.0
 
 #: Signals that mean the usual to a program, whatever they mean to the caller: a scheduler under nohup, or one that
 #: ignores SIGINT, must not change how its jobs end. Python itself ignores SIGPIPE and SIGXFSZ.
@@ -61,8 +62,9 @@ def run(exe: str, environment: dict[bytes, bytes], write: Write, limit: float | 
         OSError: it cannot be run. Whatever else is raised while it runs, KeyboardInterrupt included, kills its
             session first.
     """
-    program = _Program(exe, environment)
+    program = _Program()
     try:
+        program.start(exe, environment)
         status = program.follow(write, limit)
         if status is None:
             program.kill()
@@ -76,21 +78,34 @@ def run(exe: str, environment: dict[bytes, bytes], write: Write, limit: float | 
 
 
 class _Program:
-    def __init__(self, exe: str, environment: dict[bytes, bytes]) -> None:
+    def __init__(self) -> None:
+        self._pids: list[int] = []  # one, once it is started
+        self._fds: list[int] = []
+        self._pidfd: int | None = None
+        self._held = False
+        self._poll = select.poll()
+
+    def start(self, exe: str, environment: dict[bytes, bytes]) -> None:
+        """Start the program; whatever happens meanwhile, `kill` and `close` know of it."""
         self._master, slave = os.openpty()
+        self._fds.append(self._master)
         try:
-            self._pid = _spawn(exe, environment, os.ttyname(slave))
-        except BaseException:
-            os.close(self._master)
-            raise
+            spawn = _spawn(exe, os.ttyname(slave))
+            # One call of C code: a Ctrl-C that arrives meanwhile is raised after it, and the process not forgotten.
+            self._pids.extend(map(spawn, [environment]))
         finally:
             os.close(slave)  # what still holds the terminal from here on is the program and its children
-        self._pidfd = _pidfd(self._pid)
         self._held = True
-        self._poll = select.poll()
         self._poll.register(self._master, select.POLLIN)
-        if self._pidfd is not None:
-            self._poll.register(self._pidfd, select.POLLIN)
+        self._watch(self._pids[0])
+
+    def _watch(self, pid: int) -> None:
+        try:
+            self._pidfd = os.pidfd_open(pid)
+        except OSError:  # a kernel before 5.3, or a sandbox
+            return
+        self._fds.append(self._pidfd)
+        self._poll.register(self._pidfd, select.POLLIN)
 
     def follow(self, write: Write, limit: float | None) -> int | None:
         """Copy output until the program has ended and return how, or None after `limit` seconds.
@@ -129,7 +144,7 @@ class _Program:
             self._held = False
 
     def _status(self) -> int | None:
-        ended = os.waitid(os.P_PID, self._pid, os.WEXITED | os.WNOHANG | os.WNOWAIT)
+        ended = os.waitid(os.P_PID, self._pids[0], os.WEXITED | os.WNOHANG | os.WNOWAIT)
         if ended is None:
             return None
         return ended.si_status if ended.si_code == os.CLD_EXITED else -ended.si_status
@@ -147,23 +162,25 @@ class _Program:
 
     def kill(self) -> None:
         """Kill everything in the program's session and wait for the program's death."""
-        _signal_session(self._pid, signal.SIGKILL)
         deadline = time.monotonic() + DEATH_S
-        while self._status() is None and time.monotonic() < deadline:
-            time.sleep(ASK_S / 10)
+        for pid in self._pids:
+            _signal_session(pid, signal.SIGKILL)
+            while self._status() is None and time.monotonic() < deadline:
+                time.sleep(ASK_S / 10)
 
     def close(self) -> None:
         """Hang up, and take the program off the process table."""
-        if self._held:
+        for pid in self._pids if self._held else ():
             # The kernel hangs up the foreground group when its leader dies; this reaches the background too.
-            _signal_session(self._pid, signal.SIGHUP)
-        os.close(self._master)
-        if self._pidfd is not None:
-            os.close(self._pidfd)
-        os.waitpid(self._pid, os.WNOHANG)
+            _signal_session(pid, signal.SIGHUP)
+        for fd in self._fds:
+            os.close(fd)
+        for pid in self._pids:
+            os.waitpid(pid, os.WNOHANG)
 
 
-def _spawn(exe: str, environment: dict[bytes, bytes], terminal: str) -> int:
+def _spawn(exe: str, terminal: str) -> Callable[[dict[bytes, bytes]], int]:
+    """Return the call that starts `exe` with the environment it is given."""
     # A session leader without a terminal gets the first one it opens: hence by name, after setsid.
     actions: list[tuple[Any, ...]] = [
         (os.POSIX_SPAWN_OPEN, 0, terminal, os.O_RDWR, 0),
@@ -171,15 +188,7 @@ def _spawn(exe: str, environment: dict[bytes, bytes], terminal: str) -> int:
         (os.POSIX_SPAWN_DUP2, 0, 2),
     ]
     actions += [(os.POSIX_SPAWN_CLOSE, fd) for fd in _inheritable()]
-    return os.posix_spawn(
-        exe,
-        [exe],
-        environment,
-        file_actions=actions,
-        setsid=True,
-        setsigmask=(),
-        setsigdef=DEFAULTED,
-    )
+    return partial(os.posix_spawn, exe, [exe], file_actions=actions, setsid=True, setsigmask=(), setsigdef=DEFAULTED)
 
 
 def _inheritable() -> list[int]:
@@ -192,13 +201,6 @@ def _inheritable() -> list[int]:
         except OSError:  # closed since: the listing's own, or another thread's
             continue
     return found
-
-
-def _pidfd(pid: int) -> int | None:
-    try:
-        return os.pidfd_open(pid)
-    except OSError:  # a kernel before 5.3, or a sandbox
-        return None
 
 
 def _signal_session(leader: int, number: int) -> None:

@@ -87,11 +87,31 @@ def test_an_interrupt_ends_the_job_and_its_children(tree, is_alive):
 
     thread = threading.Thread(target=interrupt)
     thread.start()
-    result = tree.run(f"sleep 60 &\necho $! > {tree.root}/pid\nwait")
+    result = tree.run(f"trap '' HUP; sleep 60 &\necho $! > {tree.root}/pid\nwait")
     thread.join()
     assert result == vcsjob.NORUN
     assert tree.output == b"KeyboardInterrupt\n"
     wait_until(lambda: not is_alive(tree.number("pid")), what="the job's child to die")
+
+
+def test_an_interrupt_at_any_moment_of_the_start_leaves_no_process(tree, monkeypatch):
+    delays = [n * 10e-6 for n in range(1, 60)]  # seconds; the start takes a few hundred microseconds
+    spawn = terminal._spawn
+
+    def armed(*args):
+        call = spawn(*args)
+        signal.setitimer(signal.ITIMER_REAL, delays.pop())
+        return call
+
+    monkeypatch.setattr(terminal, "_spawn", armed)
+    before = signal.signal(signal.SIGALRM, signal.default_int_handler)
+    try:
+        while delays:
+            assert tree.run("exec sleep 60") == vcsjob.NORUN
+    finally:
+        signal.signal(signal.SIGALRM, before)
+    with pytest.raises(ChildProcessError):  # neither running nor a zombie
+        os.waitpid(-1, os.WNOHANG)
 
 
 def test_what_is_neither_error_nor_interrupt_passes_through_once_the_job_is_dead(tree, monkeypatch, is_alive):
@@ -100,7 +120,7 @@ def test_what_is_neither_error_nor_interrupt_passes_through_once_the_job_is_dead
 
     monkeypatch.setattr("vcsjob.joblog.JobLog.write", lambda log, data: leave() if b"up" in data else len(data))
     with pytest.raises(SystemExit):
-        tree.run(f"echo $$ > {tree.root}/pid; echo up; sleep 60")
+        tree.run(f"trap '' HUP; echo $$ > {tree.root}/pid; echo up; sleep 60")
     assert not is_alive(tree.number("pid"))
 
 
@@ -164,6 +184,7 @@ class TestTimeout:
 class TestWaiting:
     @pytest.fixture(params=["pidfd", "without pidfd"], autouse=True)
     def kernel(self, request, monkeypatch):
+        monkeypatch.setattr(terminal, "WAIT_S", 30.0)  # so that only the end itself can be noticed in time
         if request.param != "pidfd":
 
             def refuse(pid):
@@ -172,7 +193,9 @@ class TestWaiting:
             monkeypatch.setattr(os, "pidfd_open", refuse)
 
     def test_a_job_that_closed_its_stdio_is_waited_for(self, tree):
+        began = time.monotonic()
         assert tree.run("exec >&- 2>&- <&-; sleep 0.3; exit 3") == 3
+        assert 0.3 <= time.monotonic() - began < 10
 
     def test_waiting_costs_no_processor_time(self, tree):
         before = time.process_time()
