@@ -11,7 +11,7 @@ import sqlite3
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ave import home as homes
-from ave.exceptions import StoreUnavailable
+from ave.exceptions import ConfigError, StoreUnavailable, UsageError
 from ave.lab.config import Routing
 from ave.lab.logd import wire
 from ave.lab.logd.books import enter, lose_vanished
@@ -19,14 +19,16 @@ from ave.lab.logd.ledger import Gap, Ledger
 from ave.lab.logd.letters import DeadLetters
 from ave.lab.logd.watch import Watch
 from ave.lab.stores import open_store
-from ave.record import KINDS
-from ave.spool import cursors
+from ave.record import KINDS, Query
+from ave.spool import cursors, reader
 from ave.spool.frames import RECORD, Line, kind_of
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Collection, Mapping
 
     from ave.lab.config import Route
+    from ave.lab.stores import Store
+    from ave.record import Record
 
 __all__ = ["Audit", "Row", "audit"]
 
@@ -103,59 +105,96 @@ def _positions(home: str, routing: Routing) -> list[dict[str, tuple[int, int]]]:
 
 
 def _audit(home: str, guid: str, routing: Routing) -> Audit:
+    """Balance the books once.
+
+    The order makes it right while jobs emit and ave-logd ships: what is stored is counted between two looks at the
+    spool, so that the books know all of it, and what is behind a cursor is counted from where that stood before.
+    """
     spool = homes.ave(home, "spool")
+    present = frozenset(reader.list_segments(spool))
     watch = Watch(spool, readonly=True)
-    watch.look()
-    ledger = _books(spool, watch, routing)
+    ledger = _copied(spool, routing)
     try:
-        stores = [_Side(route, home, guid, watch, ledger) for route in routing.routes]
-        rows = [_row(count, stores) for count in ledger.counts(guid)]
+        _enter_all(ledger, watch)
+        sides = [_Side(route, home, guid, ledger.hosts(guid)) for route in routing.routes]
+        _enter_all(ledger, watch)
+        required = [route.name for route in routing.routes if route.required]
+        lose_vanished(ledger, spool, present, required)
+        for side in sides:
+            side.unread = _unread(watch, side.positions, guid, ledger.segments(guid))
+        rows = [_row(count, sides) for count in ledger.counts(guid)]
         known = {row.kind for row in rows}
-        rows += [_row((kind, 0, 0, 0), stores) for kind in _stored_kinds(stores) - known]
+        rows += [_row((kind, 0, 0, 0), sides) for kind in _stored_kinds(sides) - known]
         return Audit(guid, sorted(rows), ledger.gaps(guid))
+    except sqlite3.Error as error:
+        raise _unusable(spool, error) from error
     finally:
         ledger.close()
 
 
-def _books(spool: str, watch: Watch, routing: Routing) -> Ledger:
-    """Return a copy of the ledger that knows the whole spool."""
+def _copied(spool: str, routing: Routing) -> Ledger:
     try:
-        ledger = Ledger.copy_of(os.path.join(spool, "ledger.db"), KINDS - routing.unrouted)
-        while True:
-            enter(ledger, watch, READ_BYTES)
-            if not ledger.in_batch:
-                break
-            ledger.commit()
-        lose_vanished(ledger, spool, [route.name for route in routing.routes])
+        return Ledger.copy_of(os.path.join(spool, "ledger.db"), KINDS - routing.unrouted)
     except sqlite3.Error as error:
-        raise StoreUnavailable(f"{spool}/ledger.db cannot be read: {error}; `ave doctor` tells the mend") from error
-    return ledger
+        raise _unusable(spool, error) from error
+
+
+def _unusable(spool: str, error: sqlite3.Error) -> StoreUnavailable:
+    return StoreUnavailable(f"{spool}/ledger.db cannot be read: {error}; `ave doctor` tells the mend")
+
+
+def _enter_all(ledger: Ledger, watch: Watch) -> None:
+    """Enter what is in the spool now and not in the books yet."""
+    watch.look()
+    while True:
+        enter(ledger, watch, READ_BYTES)
+        if not ledger.in_batch:
+            return
+        ledger.commit()
 
 
 class _Side:
-    """What one store has of the run, and what is still on the way to it."""
+    """What one store has of the run.
 
-    def __init__(self, route: Route, home: str, guid: str, watch: Watch, ledger: Ledger) -> None:
+    Attributes:
+        positions: where its cursor stands.
+        stored, dead: records by kind; `stored` is None for a store that is away and not required.
+        unread: records behind the cursor by kind.
+    """
+
+    def __init__(self, route: Route, home: str, guid: str, hosts: list[str]) -> None:
         self.route = route
-        self.unread = _unread(watch, route.name, guid, ledger.segments(guid))
+        self.unread: dict[str, int] = {}
         self.dead: dict[str, int] = {}
-        for letter in DeadLetters(watch.spool, route.name).read():
-            if letter.record.guid == guid:
-                self.dead[letter.record.kind] = self.dead.get(letter.record.kind, 0) + 1
         self.stored: dict[str, int] | None = None
+        spool = homes.ave(home, "spool")
+        self.positions = cursors.positions(os.path.join(spool, "cursors", route.name))
         store = open_store(route.url, home, route.kinds, readonly=True)
         try:
-            self.stored = store.count(guid, ledger.hosts(guid))
-        except StoreUnavailable:
+            for letter in DeadLetters(spool, route.name).read():
+                if letter.record.guid == guid and not _is_stored(store, letter.record):
+                    self.dead[letter.record.kind] = self.dead.get(letter.record.kind, 0) + 1
+            self.stored = store.count(guid, hosts)
+        except (StoreUnavailable, ConfigError):
             if route.required:
                 raise
         finally:
             store.close()
 
 
-def _unread(watch: Watch, store: str, guid: str, segments: Mapping[str, object]) -> dict[str, int]:
-    """Count the run's records behind the store's cursor, by kind."""
-    positions = cursors.positions(os.path.join(watch.spool, "cursors", store))
+def _is_stored(store: Store, record: Record) -> bool:
+    """Tell whether a dead letter's record is stored all the same: a crash came before the letter was removed."""
+    query = Query(guid=record.guid, kinds=(record.kind,), since=record.time, until=record.time + 1)
+    try:
+        return record in store.find(query)
+    except UsageError:
+        return False  # a record that no query can name is in no store
+
+
+def _unread(
+    watch: Watch, positions: Mapping[str, tuple[int, int]], guid: str, segments: Collection[str]
+) -> dict[str, int]:
+    """Count the run's records behind a store's cursor, by kind."""
     unread: dict[str, int] = {}
     for name in watch.segments:
         offset = positions.get(name, (0, 0))[0]

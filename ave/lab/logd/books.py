@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING
 
-from ave.spool import cursors, reader
+from ave.spool import cursors
 
 if TYPE_CHECKING:
     from collections.abc import Collection
@@ -35,9 +35,16 @@ def enter(ledger: Ledger, watch: Watch, limit: int) -> list[tuple[str, Damage]]:
     return wounds
 
 
-def lose_vanished(ledger: Ledger, spool: str, stores: Collection[str]) -> list[Gap]:
-    """Enter the segments that somebody removed; return what was in them and is not in every store."""
-    vanished = ledger.vanished(frozenset(reader.list_segments(spool)))
+def lose_vanished(ledger: Ledger, spool: str, present: Collection[str], stores: Collection[str]) -> list[Gap]:
+    """Enter the segments that somebody removed; return what was in them and is not in each of `stores`.
+
+    Args:
+        ledger: as it is now, or later than `present`: before ave-logd removes a segment it notes that.
+        spool: its directory.
+        present: the segments that are there.
+        stores: names of those that a record has to be in.
+    """
+    vanished = ledger.vanished(present)
     if not vanished:
         return []
     read = [cursors.positions(os.path.join(spool, "cursors", store)) for store in stores]

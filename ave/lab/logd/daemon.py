@@ -10,6 +10,7 @@ import logging
 import os
 import sqlite3
 import time
+from contextlib import closing
 from functools import partial
 from threading import Event
 from typing import TYPE_CHECKING
@@ -19,16 +20,14 @@ from ave import io, spool
 from ave.exceptions import ConfigError, SpoolError
 from ave.lab import config
 from ave.lab.config import Routing
-from ave.lab.logd.books import enter, lose_vanished
-from ave.lab.logd.ledger import Ledger
+from ave.lab.logd.bookkeeper import Bookkeeper
 from ave.lab.logd.shipper import Shipper
 from ave.lab.logd.watch import Watch
 from ave.lab.stores import open_store
-from ave.record import KINDS
 from ave.spool import reader
 
 if TYPE_CHECKING:
-    from ave.spool.frames import Damage
+    from collections.abc import Callable
 
 __all__ = ["Daemon"]
 
@@ -50,16 +49,21 @@ STOP_S = 4.0
 #: Seconds after which the books are tried again when they could not be written.
 BOOKS_RETRY_S = 1.0
 
-#: Seconds between two looks for books that are too old.
-PRUNE_S = 3600.0
-
-#: Bytes read at once for the books, and bytes of one wound that are copied to `damaged/`.
-READ_BYTES = 1 << 20
-EVIDENCE_MAX = 1 << 20
+#: Seconds: the longest pause of a shipper whose store is a file on this host. No other host asks it, too, and it
+#: is to go on as soon as its disk has room again.
+LOCAL_RETRY_S = 1.0
 
 
 class Daemon:
-    """Everything ave-logd does for one home. Make it only while holding the home's lock."""
+    """Everything ave-logd does for one home. Make it only while holding the home's lock.
+
+    Attributes:
+        failure: why the books cannot be kept at the moment; empty while they can.
+
+    Raises:
+        ConfigError: the configuration is wrong, or a newer version keeps the books.
+        StoreUnavailable: the books cannot be opened now.
+    """
 
     def __init__(self, home: str, routing: Routing) -> None:
         self.home = home
@@ -67,13 +71,14 @@ class Daemon:
         self.spool = homes.ave(home, "spool")
         io.make_dirs(self.spool)
         self.policy = _policy(home)
+        self.failure = ""
         self.watch = Watch(self.spool)
-        self.ledger = self._open_ledger()
+        self.books = Bookkeeper(home, self.watch, routing)
         self.shippers = self._make_shippers()
         self._stop = Event()
         self._reload = Event()
         self._synced: dict[str, int] = {}
-        self._next_sync = self._next_prune = 0.0
+        self._next_sync = 0.0
         self._books_wait = 0.0
 
     def stop(self) -> None:
@@ -89,131 +94,95 @@ class Daemon:
         for shipper in self.shippers:
             shipper.start()
         log.info("serving %s: %s", self.home, _described(self.routing), extra={"action": "serving"})
-        self._note_lost()
+        books = self.books
+        # what frees the disk comes before what needs room on it
+        steps = self._look, books.note_lost, books.keep, self._remove_delivered, books.prune, books.tell_gaps
         while not self._stop.is_set():
             began = time.monotonic()
-            changed = self._look()
-            moved = self._work()
+            moved = self._take(*steps)
+            self._sync_growing()
             if self._reload.is_set():
                 self._reload.clear()
                 self._read_configuration()
-            if not changed and not moved:
+            if not moved:
                 self._stop.wait(max(LOOK_S, (time.monotonic() - began) / LOOK_SHARE))
         self._end()
         return 0
 
     def drain(self) -> int:
         """Bring what is in the spool now into the stores; 1 if one of them does not take it."""
-        self._note_lost()
-        self.watch.look()
-        while self._work():
+        self._take(self._look, self.books.note_lost)
+        while self._take(self.books.keep):
+            pass
+        while self._take(self.books.tell_gaps):
             pass
         spool.close()  # what the books had to say is to be shipped, too
-        self.watch.look()
+        self._take(self._look)
         for shipper in self.shippers:
             while not self._stop.is_set() and shipper.step():
                 pass
-        while self._work():
+        while self._take(self.books.keep, self._remove_delivered):
             pass
         failed = [f"{shipper.store_name}: {shipper.failure}" for shipper in self.shippers if shipper.failure]
-        if self._books_wait > time.monotonic():
-            failed.append("the books")
+        if self.failure:
+            failed.append(f"the books: {self.failure}")
         self._end()
         for line in failed:
             log.error("not drained: %s", line, extra={"action": "not_drained"})
         return 1 if failed or self._stop.is_set() else 0
 
-    # One pass
+    # The steps of one pass; each tells whether there was anything to do
+
+    def _take(self, *steps: Callable[[], bool]) -> bool:
+        """Take steps; one that fails is told, and taken again `BOOKS_RETRY_S` later.
+
+        StoreUnavailable: the books are broken, and no new ones can be begun.
+        """
+        if self._stop.is_set() or time.monotonic() < self._books_wait:
+            return False
+        try:
+            results = [step() for step in steps]
+        except (sqlite3.Error, OSError, SpoolError) as error:
+            self._failed(error)
+            return False
+        except Exception as error:
+            log.exception("nobody foresaw this", extra={"action": "daemon_error"})
+            self._failed(error)
+            return False
+        self.failure = ""
+        return any(results)
+
+    def _failed(self, error: Exception) -> None:
+        self._books_wait = time.monotonic() + BOOKS_RETRY_S
+        if str(error) != self.failure:
+            log.warning("the books wait: %s", error, extra={"action": "books_wait"})
+        self.failure = str(error)
+        self.books.recover(error)
 
     def _look(self) -> bool:
         before = self.watch.segments
         changed = self.watch.look()
-        if changed and any(name not in self.watch.segments and self.ledger.offset(name) for name in before):
-            self._note_lost()
+        if changed and any(name not in self.watch.segments and self.books.ledger.offset(name) for name in before):
+            self.books.look_for_lost()
+        io.reached("looked")
         return changed
-
-    def _work(self) -> bool:
-        """Enter what is new in the books and clean up; tell whether there was anything to do."""
-        moved = False
-        if time.monotonic() >= self._books_wait:
-            try:
-                moved = self._keep_books()
-                moved = self._remove_delivered() or moved
-                self._prune()
-            except (sqlite3.Error, OSError) as error:
-                self.ledger.rollback()
-                self._books_wait = time.monotonic() + BOOKS_RETRY_S
-                log.warning("the books wait: %s", error, extra={"action": "ledger_down"})
-        self._sync_growing()
-        return moved
-
-    def _keep_books(self) -> bool:
-        """Enter the next part of the spool into the ledger; tell whether there was one."""
-        wounds = enter(self.ledger, self.watch, READ_BYTES)
-        if not self.ledger.in_batch:
-            return False
-        for name, damage in wounds:
-            self._keep_evidence(name, damage)
-        io.reached("books-taken")
-        self.ledger.commit()
-        io.reached("books-committed")
-        self._tell_gaps()
-        return True
-
-    def _keep_evidence(self, name: str, damage: Damage) -> None:
-        """Copy damaged bytes to where a person can look at them; the name says segment and offset."""
-        directory = os.path.join(self.spool, "damaged")
-        io.make_dirs(directory)
-        segment = reader.Segment(self.spool, name)
-        try:
-            data = io.pread(segment.fd, min(damage.end - damage.offset, EVIDENCE_MAX), damage.offset)
-        finally:
-            segment.close()
-        io.replace_file(os.path.join(directory, f"{name}-{damage.offset}"), data, durable=False)
-        log.error(
-            "%d bytes of segment %s at offset %d are damaged; a copy is in %s",
-            damage.end - damage.offset,
-            name,
-            damage.offset,
-            directory,
-            extra={"action": "damage"},
-        )
-
-    def _tell_gaps(self) -> None:
-        """Emit a `gap` record for every hole in a segment that is read to its end."""
-        for gap, guid in self.ledger.untold():
-            body = {**gap._asdict(), "count": gap.last - gap.first + 1, "kinds": {}}
-            try:
-                spool.append("gap", guid, body, source="ave-logd", home=self.home)
-            except SpoolError as error:
-                log.warning("a gap is not told yet: %s", error, extra={"action": "gap_waits"})
-                return
-            self.ledger.tell(gap)
-            log.error(
-                "records %d to %d of segment %s are %s",
-                gap.first,
-                gap.last,
-                gap.segment,
-                gap.reason,
-                extra={"action": "gap"},
-            )
 
     def _remove_delivered(self) -> bool:
         """Remove the segments that everybody is past; tell whether there was one."""
         done = [
             name
             for name, seen in self.watch.segments.items()
-            if seen.final and self.ledger.is_read(name) and all(name in shipper.done for shipper in self.shippers)
+            if seen.final and self.books.ledger.is_read(name) and all(name in shipper.done for shipper in self.shippers)
         ]
         if not done:
             return False
-        self.ledger.delete(done)
+        self.books.ledger.delete(done)
         io.reached("deletion-noted")
         for name in done:
             self._remove(name)
-        io.reached("unlinked")
         io.sync_dir(self.spool)
-        self.watch.look()
+        io.reached("directory-synced")
+        self._look()
         return True
 
     def _remove(self, name: str) -> None:
@@ -223,15 +192,10 @@ class Daemon:
                 self.watch.set_aside(name, "is larger than any segment of ours")
             else:
                 io.unlink(path)
+                io.reached("segment-unlinked")
         except FileNotFoundError:
             pass
         self._synced.pop(name, None)
-
-    def _note_lost(self) -> None:
-        """Note the segments that somebody else removed, with what was in them and not yet stored everywhere."""
-        for gap in lose_vanished(self.ledger, self.spool, [route.name for route in self.routing.routes]):
-            log.error("segment %s has vanished", gap.segment, extra={"action": "segment_lost"})
-        self._tell_gaps()
 
     def _sync_growing(self) -> None:
         """Make survive a power cut what was written since the last time: policy `host`."""
@@ -239,26 +203,22 @@ class Daemon:
             return
         self._next_sync = time.monotonic() + SYNC_S
         grown = [(name, seen) for name, seen in self.watch.segments.items() if seen.size > self._synced.get(name, 0)]
+        grown.sort(key=lambda item: item[1].final)  # what a live job writes does not wait behind a backlog
         for name, seen in grown[:SYNC_AT_ONCE]:
             try:
-                segment = reader.Segment(self.spool, name)
-                try:
+                with closing(reader.Segment(self.spool, name)) as segment:
                     io.sync(segment.fd)
-                finally:
-                    segment.close()
+                if name not in self._synced:
+                    io.sync_dir(self.spool)
             except OSError as error:
                 log.warning("segment %s cannot be synced: %s", name, error, extra={"action": "sync_failed"})
             self._synced[name] = seen.size
-
-    def _prune(self) -> None:
-        if time.monotonic() >= self._next_prune:
-            self._next_prune = time.monotonic() + PRUNE_S
-            self.ledger.prune()
 
     # Configuration, begin and end
 
     def _make_shippers(self) -> list[Shipper]:
         settings = config.load("logd", self.home)
+        local_s = min(settings.retry_max_s, LOCAL_RETRY_S)
         return [
             Shipper(
                 route.name,
@@ -266,7 +226,7 @@ class Daemon:
                 partial(open_store, route.url, self.home, route.kinds),
                 self.watch,
                 batch_records=settings.batch_records,
-                retry_max_s=settings.retry_max_s,
+                retry_max_s=local_s if route.url.startswith("sqlite:") else settings.retry_max_s,
             )
             for route in self.routing.routes
         ]
@@ -294,33 +254,20 @@ class Daemon:
             self.routing = before
             log.error("the old configuration stays: %s", error, extra={"action": "reload_failed"})
             return
+        homes.forget()
+        self.policy = _policy(self.home)
         self._stop_shippers()
         self.shippers = shippers
-        self.ledger.routed = KINDS - self.routing.unrouted
+        self.books.follow(self.routing)
         for shipper in self.shippers:
             shipper.start()
         log.info("read the configuration again: %s", _described(self.routing), extra={"action": "reloaded"})
 
     def _end(self) -> None:
         self._stop_shippers()
-        self.ledger.close()
+        self.books.ledger.close()
         spool.close()
         log.info("ended", extra={"action": "ended"})
-
-    def _open_ledger(self) -> Ledger:
-        """Open the books; broken ones are set aside and new ones begun: nothing in the spool stops a start."""
-        path = os.path.join(self.spool, "ledger.db")
-        routed = KINDS - self.routing.unrouted
-        try:
-            return Ledger(path, routed)
-        except sqlite3.DatabaseError as error:
-            damaged = os.path.join(self.spool, "damaged")
-            log.error("ledger.db is set aside in %s: %s", damaged, error, extra={"action": "ledger_damaged"})
-            io.make_dirs(damaged)
-            for suffix in ("", "-wal", "-shm"):
-                if os.path.exists(path + suffix):
-                    io.rename(path + suffix, os.path.join(damaged, f"ledger-{time.time_ns()}.db{suffix}"))
-            return Ledger(path, routed)
 
 
 def _policy(home: str) -> str:

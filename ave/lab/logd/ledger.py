@@ -7,11 +7,12 @@ its id: a line that damage doubled or moved, or that the writer put into a secon
 
 from __future__ import annotations
 
-import logging
 import os
 import sqlite3
 import time
-from typing import TYPE_CHECKING, Any, NamedTuple
+from contextlib import closing, contextmanager
+from typing import TYPE_CHECKING, Annotated, NamedTuple, TypeVar
+from urllib.parse import quote
 
 import msgspec
 
@@ -21,16 +22,17 @@ from ave.record import segment_of, seq_of
 from ave.spool.frames import FOOTER, HEADER, Damage, Line, kind_of
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable
+    from collections.abc import Collection, Iterable, Iterator
 
     from ave.record import Record
 
 __all__ = ["Count", "Gap", "Ledger"]
 
-log = logging.getLogger(__name__)
-
 #: What a segment can be in the books.
 OPEN, READ, DELETED, LOST = range(4)
+
+#: Seconds to wait for another process that keeps the file locked: nobody does for long, and a stop must not wait.
+BUSY_S = 1.0
 
 #: Days for which the books of deleted segments are kept.
 KEPT_DAYS = 90
@@ -112,27 +114,27 @@ class Ledger:
 
     def __init__(self, path: str, routed: Collection[str] | None = None) -> None:
         self.routed = routed
-        self._accounts: dict[str, _Account] = {}
+        # what was read since the last commit: where reading goes on, the counts, the numbers
+        self._taken: dict[str, tuple[int, int]] = {}
         self._counts: dict[tuple[str, str, str], list[int]] = {}
-        self._db = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
+        self._accounts: dict[str, _Account] = {}
+        self._db = sqlite3.connect(path, timeout=BUSY_S, isolation_level=None, check_same_thread=False)
         if path != ":memory:":
             os.chmod(path, 0o600)
             self._db.execute("PRAGMA journal_mode = WAL")
             self._db.execute("PRAGMA synchronous = FULL")
         self._migrate()
-        self._positions: dict[str, tuple[int, int]] = {}
-        self._load()
+        self._positions = self._load()
 
     @classmethod
     def copy_of(cls, path: str, routed: Collection[str]) -> Ledger:
         """Return a copy in memory, so that the rest of a spool can be gone through without writing anything."""
         ledger = cls(":memory:", routed)
         if os.path.exists(path):
-            with sqlite3.connect(f"file:{path}?mode=ro", uri=True) as source:
+            with closing(sqlite3.connect(f"file:{quote(path)}?mode=ro", uri=True)) as source:
                 source.backup(ledger._db)
-            source.close()
             ledger._migrate()
-            ledger._load()
+            ledger._positions = ledger._load()
         return ledger
 
     def _migrate(self) -> None:
@@ -144,15 +146,18 @@ class Ledger:
         for step, statements in enumerate(MIGRATIONS[done:], done + 1):
             self._db.executescript(f"BEGIN; {statements} PRAGMA user_version = {step}; COMMIT;")
 
-    def _load(self) -> None:
+    def _load(self) -> dict[str, tuple[int, int]]:
         rows = self._db.execute("SELECT name, offset, state FROM segments WHERE state != ?", (DELETED,))
-        self._positions = {name: (offset, state) for name, offset, state in rows}
+        return {name: (offset, state) for name, offset, state in rows}
 
     # Going through a segment
 
     def offset(self, segment: str) -> int:
         """Return where reading goes on in a segment."""
-        return self._positions.get(segment, (0, OPEN))[0]
+        return self._position(segment)[0]
+
+    def _position(self, segment: str) -> tuple[int, int]:
+        return self._taken.get(segment) or self._positions.get(segment, (0, OPEN))
 
     @property
     def in_batch(self) -> bool:
@@ -172,10 +177,10 @@ class Ledger:
                 torn += item.torn
                 damage += [] if item.torn else [item]
             elif (kind := kind_of(item.payload)) == HEADER:
-                host = _field(item.payload, "host", str, "")
+                header = _said(item.payload, _Header)
+                host = header.host if header else ""
             elif kind == FOOTER:
-                # the footer's count covers all numbers: what is missing before it is missing for good
-                self._account(segment).arrives(_field(item.payload, "count", int, 0) + 1, 0)
+                self._take_count(segment, item.payload)
             else:
                 damage += self._take_record(item)
         self._note(segment, items, host, len(damage), torn, READ if final else OPEN)
@@ -193,11 +198,19 @@ class Ledger:
                 self._take_refusals(segment, record)
         return []
 
+    def _take_count(self, segment: str, payload: bytes) -> None:
+        """Enter how many numbers a footer says were used: what is missing of them is missing for good."""
+        footer = _said(payload, _Footer)
+        if footer:
+            self._account(segment).arrives(footer.count + 1, footer.count)
+
     def _take_refusals(self, segment: str, record: Record) -> None:
         """Enter what an emitter says it refused: its numbers are explained, not missing."""
         try:
             told = msgspec.convert(record.body, _Refusals)
         except msgspec.ValidationError:
+            return
+        if sum(told.kinds.values()) != told.last - told.first + 1:
             return
         self._account(segment).arrives(told.first, told.last)
         for kind, count in told.kinds.items():
@@ -205,7 +218,7 @@ class Ledger:
 
     def _note(self, segment: str, items: list[Line | Damage], host: str, damage: int, torn: int, state: int) -> None:
         end = items[-1].end if items else self.offset(segment)
-        self._positions[segment] = (end, state)
+        self._taken[segment] = (end, state)
         self._db.execute(
             "INSERT INTO segments (name, offset, state, host, damage, torn, changed) VALUES (?, ?, ?, ?, ?, ?, ?)"
             " ON CONFLICT (name) DO UPDATE SET offset = excluded.offset, state = excluded.state,"
@@ -249,16 +262,17 @@ class Ledger:
                 holes = [(name, first, last) for first, last in account.missing]
                 self._db.executemany("INSERT INTO gaps (segment, first, last) VALUES (?, ?, ?)", holes)
         self._db.execute("COMMIT")
+        self._positions.update(self._taken)
         self._forget()
 
     def rollback(self) -> None:
         """Undo what was taken since the last commit."""
         if self._db.in_transaction:
             self._db.execute("ROLLBACK")
-            self._load()
         self._forget()
 
     def _forget(self) -> None:
+        self._taken.clear()
         self._counts.clear()
         self._accounts.clear()
 
@@ -266,11 +280,12 @@ class Ledger:
 
     def is_read(self, segment: str) -> bool:
         """Tell whether everything in a final segment is in the books."""
-        return self._positions.get(segment, (0, OPEN))[1] != OPEN
+        return self._position(segment)[1] != OPEN
 
     def delete(self, segments: Collection[str]) -> None:
         """Note that segments are deleted because everything in them is where it should be."""
-        self._set_state(segments, DELETED)
+        with self._whole():
+            self._set_state(segments, DELETED)
         for name in segments:
             self._positions.pop(name, None)
 
@@ -281,30 +296,37 @@ class Ledger:
 
     def lose(self, segment: str, first: int, last: int) -> Gap | None:
         """Note that a segment has vanished with the records `first` to `last`; none, if `first` is above `last`."""
-        self._set_state([segment], LOST if first <= last else DELETED)
+        with self._whole():
+            self._set_state([segment], LOST if first <= last else DELETED)
+            if first <= last:
+                self._db.execute(
+                    "INSERT OR REPLACE INTO gaps (segment, first, last) VALUES (?, ?, ?)", (segment, first, last)
+                )
         self._positions.pop(segment, None)
-        if first > last:
-            return None
-        self._db.execute("INSERT OR REPLACE INTO gaps (segment, first, last) VALUES (?, ?, ?)", (segment, first, last))
-        return Gap(segment, first, last, "lost")
+        return Gap(segment, first, last, "lost") if first <= last else None
 
     def _set_state(self, segments: Iterable[str], state: int) -> None:
         now = int(time.time())
-        self._db.execute("BEGIN IMMEDIATE")
         self._db.executemany(
             "UPDATE segments SET state = ?, changed = ? WHERE name = ?", [(state, now, name) for name in segments]
         )
+
+    @contextmanager
+    def _whole(self) -> Iterator[None]:
+        """Make several statements one: all of them happen or none."""
+        self._db.execute("BEGIN IMMEDIATE")
+        yield
         self._db.execute("COMMIT")
 
-    def untold(self) -> list[tuple[Gap, str]]:
-        """Return the gaps in segments that are read to the end and that no record tells of yet, each with its run.
+    def untold(self, limit: int) -> list[tuple[Gap, str]]:
+        """Return gaps in segments that are read to the end and that no record tells of yet, each with its run.
 
         The run is empty where the segment held records of several.
         """
         rows = self._db.execute(
             "SELECT gaps.segment, first, last, damage FROM gaps JOIN segments ON name = gaps.segment"
-            " WHERE told = 0 AND state != ?",
-            (OPEN,),
+            " WHERE told = 0 AND state != ? LIMIT ?",
+            (OPEN, limit),
         ).fetchall()
         return [(_gap(*row), self._only_run(row[0])) for row in rows]
 
@@ -312,18 +334,21 @@ class Ledger:
         rows = self._db.execute("SELECT DISTINCT guid FROM counts WHERE segment = ? LIMIT 2", (segment,)).fetchall()
         return rows[0][0] if len(rows) == 1 else ""
 
-    def tell(self, gap: Gap) -> None:
-        """Note that a record tells of this gap now."""
-        self._db.execute("UPDATE gaps SET told = 1 WHERE segment = ? AND first = ?", (gap.segment, gap.first))
+    def tell(self, gaps: Iterable[Gap]) -> None:
+        """Note that records tell of these gaps now."""
+        with self._whole():
+            self._db.executemany(
+                "UPDATE gaps SET told = 1 WHERE segment = ? AND first = ?", [(gap.segment, gap.first) for gap in gaps]
+            )
 
     def prune(self) -> None:
         """Drop the books of segments that were deleted long ago."""
         old = int(time.time()) - KEPT_DAYS * 86400
         which = "SELECT name FROM segments WHERE state = ? AND changed < ?"
-        self._db.execute("BEGIN IMMEDIATE")
-        self._db.execute(f"DELETE FROM counts WHERE segment IN ({which})", (DELETED, old))  # noqa: S608 - our own text
-        self._db.execute("DELETE FROM segments WHERE state = ? AND changed < ?", (DELETED, old))
-        self._db.execute("COMMIT")
+        with self._whole():
+            self._db.execute(f"DELETE FROM counts WHERE segment IN ({which})", (DELETED, old))  # noqa: S608 - our own text
+            self._db.execute(f"DELETE FROM gaps WHERE segment IN ({which})", (DELETED, old))  # noqa: S608 - as above
+            self._db.execute("DELETE FROM segments WHERE state = ? AND changed < ?", (DELETED, old))
 
     # Questions
 
@@ -362,19 +387,34 @@ class Ledger:
         self._db.close()
 
 
+#: A number of a record, or how many there are.
+_Number = Annotated[int, msgspec.Meta(ge=0, lt=10**18)]
+
+
+class _Header(msgspec.Struct):
+    host: str
+
+
+class _Footer(msgspec.Struct):
+    count: _Number
+
+
 class _Refusals(msgspec.Struct):
-    first: int
-    last: int
-    kinds: dict[str, int]
+    first: _Number
+    last: _Number
+    kinds: dict[str, _Number]
 
 
 def _gap(segment: str, first: int, last: int, damage: int) -> Gap:
     return Gap(segment, first, last, "damaged" if damage else "lost")
 
 
-def _field(payload: bytes, name: str, kind: type, default: Any) -> Any:
+_Said = TypeVar("_Said")
+
+
+def _said(payload: bytes, kind: type[_Said]) -> _Said | None:
+    """Decode a header or footer; None if it is neither, though it begins like one."""
     try:
-        value = msgspec.json.decode(payload).get(name)
-    except (msgspec.MsgspecError, AttributeError):
-        return default
-    return value if type(value) is kind else default
+        return msgspec.json.decode(payload, type=kind)
+    except (msgspec.MsgspecError, RecursionError):
+        return None

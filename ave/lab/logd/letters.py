@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import os
 import time
@@ -20,9 +21,6 @@ if TYPE_CHECKING:
 
 __all__ = ["DeadLetters"]
 
-#: Bytes of letters that are read; far more than a person looks through.
-READ_MAX = 1 << 30
-
 
 class DeadLetters:
     """The dead letters of one store: lines `{"reason", "time", "record"}` in the frames of the spool."""
@@ -36,8 +34,10 @@ class DeadLetters:
         with self._lock():
             fd = io.open_append(self.path)
             try:
-                for letter in rejected:
-                    io.write(fd, _line(letter))
+                # the LF ends a line that a crash cut here, which would swallow what comes behind it
+                data = b"\n" + b"".join(map(_line, rejected))
+                if io.write(fd, data) != len(data):
+                    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), self.path)
                 io.sync(fd)
             finally:
                 io.close(fd)
@@ -46,7 +46,7 @@ class DeadLetters:
     def read(self) -> list[Rejected]:
         """Return all letters, oldest first; one that a crash made come twice is there once."""
         try:
-            data = io.read_file(self.path, READ_MAX)
+            data = io.read_file(self.path, os.path.getsize(self.path))
         except FileNotFoundError:
             return []
         letters: dict[str, Rejected] = {}

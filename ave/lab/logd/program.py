@@ -24,6 +24,9 @@ __all__ = ["run"]
 
 log = logging.getLogger(__name__)
 
+#: What ends the daemon, and what makes it read its configuration again.
+SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
+
 EXAMPLES = """\
 examples:
   ave-logd                 serve until SIGTERM; SIGHUP reads the configuration again
@@ -43,14 +46,14 @@ def run(argv: list[str]) -> int:
         routing = Routing.read(home)
         with _alone(home):
             daemon = Daemon(home, routing)
-            signal.signal(signal.SIGTERM, lambda *_: daemon.stop())
-            signal.signal(signal.SIGINT, lambda *_: daemon.stop())
-            signal.signal(signal.SIGHUP, lambda *_: daemon.reload())
-            return daemon.drain() if options.once else daemon.serve()
+            with _obeying(daemon):
+                return daemon.drain() if options.once else daemon.serve()
     except ConfigError as error:
-        return _fail(error, 2)
-    except (AveException, OSError) as error:
-        return _fail(error, 1)
+        return _fail(str(error), 2)
+    except AveException as error:
+        return _fail(str(error), 1)
+    except OSError as error:
+        return _fail(f"{error.filename or home}: {error.strerror}; `ave doctor` tells the mend", 1)
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -67,9 +70,23 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _fail(error: Exception, code: int) -> int:
-    sys.stderr.write(f"ave-logd: {error}\n")
+def _fail(message: str, code: int) -> int:
+    sys.stderr.write(f"ave-logd: {message}\n")
     return code
+
+
+@contextmanager
+def _obeying(daemon: Daemon) -> Iterator[None]:
+    """Let signals reach the daemon, those that came since `main` began included."""
+    for number in SIGNALS:
+        signal.signal(number, lambda *_: daemon.stop())
+    signal.signal(signal.SIGHUP, lambda *_: daemon.reload())
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)
+    try:
+        yield
+    finally:
+        for number in SIGNALS:
+            signal.signal(number, signal.SIG_IGN)  # it ends already, and its exit code is to say how
 
 
 @contextmanager
@@ -82,7 +99,7 @@ def _alone(home: str) -> Iterator[None]:
         try:
             fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
-            pid = os.pread(fd, 32, 0).decode().strip()
+            pid = os.pread(fd, 32, 0).decode("ascii", "replace").strip()
             raise AveException(f"another ave-logd serves {home} already (pid {pid}); stop that one first") from error
         os.ftruncate(fd, 0)
         os.pwrite(fd, b"%d\n" % os.getpid(), 0)

@@ -50,7 +50,6 @@ class Shipper(Thread):
     Attributes:
         done: names of final segments of which everything is stored, and the cursor says so durably.
         failure: why the store takes nothing at the moment; empty while it does.
-        idle: set while there is nothing to do.
     """
 
     def __init__(
@@ -71,7 +70,6 @@ class Shipper(Thread):
         self.watch = watch
         self.done: frozenset[str] = frozenset()
         self.failure = ""
-        self.idle = Event()
         self._open = opener
         self._store: Store | None = None
         self._cursor: Cursor | None = None
@@ -94,11 +92,9 @@ class Shipper(Thread):
             if self.failure:
                 self._ending.wait(self._pause())
                 continue
-            self.idle.set()
             with self.watch.changed:
                 if self.watch.segments is segments and not self._ending.is_set():
                     self.watch.changed.wait(IDLE_S)
-            self.idle.clear()
         self.close()
 
     def close(self) -> None:
@@ -116,6 +112,10 @@ class Shipper(Thread):
         except (StoreUnavailable, ConfigError, OSError) as error:
             self._failed(error)
             return False
+        except Exception as error:
+            log.exception("%s: nobody foresaw this", self.store_name, extra={"action": "shipper_error"})
+            self._failed(error)
+            return False
         if self.failure:
             log.info("%s takes records again", self.store_name, extra={"action": "store_back"})
         self.failure, self._failures = "", 0
@@ -131,7 +131,7 @@ class Shipper(Thread):
             io.reached("batch-stored")
             if rejected:
                 self._bury(rejected)
-            io.reached("letters-written")
+                io.reached("letters-written")
         if positions:
             cursor.move(positions)
             io.reached("cursor-moved")

@@ -23,6 +23,8 @@ log = logging.getLogger(__name__)
 #: What open(2) says of something that is no segment of ours: a link, FIFO, socket, directory, or somebody else's.
 _NO_SEGMENT = {errno.ELOOP, errno.EINVAL, errno.ENXIO, errno.EISDIR, errno.EACCES, errno.EPERM}
 
+#: The names that the writer gives.
+_NAME = re.compile(r"[0-9a-f]{26}")
 
 #: The begin of a header, behind the frame's two numbers.
 _VERSION = re.compile(rb'[0-9a-f]{8} [0-9a-f]{8} \{"v":(\d{1,9})')
@@ -62,7 +64,11 @@ class Watch:
         seen: dict[str, Seen] = {}
         for name in reader.list_segments(self.spool):
             known = before.get(name)
-            now = known if known and known.final else self._look_at(name)
+            try:
+                now = known if known and known.final else self._look_at(name)
+            except OSError as error:
+                self._tell(name, f"cannot be looked at now: {error}")
+                now = known
             if now:
                 seen[name] = now
         if seen == before:
@@ -94,39 +100,47 @@ class Watch:
         if self.readonly:
             return
         damaged = os.path.join(self.spool, "damaged")
-        io.make_dirs(damaged)
         try:
+            io.make_dirs(damaged)
             io.rename(reader.path(self.spool, name), os.path.join(damaged, f"{name}.seg"))
         except OSError as error:
-            log.error("cannot set %s aside: %s", name, error, extra={"action": "set_aside_failed"})
+            self._tell(name, f"cannot be set aside, though it {why}: {error}")
         else:
-            log.error("%s set aside in %s: %s", name, damaged, why, extra={"action": "set_aside"})
+            log.error("segment %s %s: set aside in %s", name, why, damaged, extra={"action": "set_aside"})
 
     def _look_at(self, name: str) -> Seen | None:
+        if not _NAME.fullmatch(name):
+            self.set_aside(name, "has a name that none of ours has")
+            return None
         try:
             segment = reader.Segment(self.spool, name)
         except FileNotFoundError:
             return None
         except OSError as error:
-            if error.errno in _NO_SEGMENT:
-                self.set_aside(name, error.strerror or str(error))
+            if error.errno not in _NO_SEGMENT:
+                raise
+            self.set_aside(name, f"is no file of ours ({error.strerror})")
             return None
         try:
-            owner = os.fstat(segment.fd).st_uid
-            if owner not in {0, os.geteuid(), os.stat(self.spool).st_uid}:
-                self.set_aside(name, f"belongs to user {owner}")
-                return None
-            if self._is_newer(segment):
-                return None
-            final = segment.is_final()  # asked before the size: what is final stays as long as it is
-            return Seen(segment.size(), final)
+            return self._look_into(segment)
         finally:
             segment.close()
+
+    def _look_into(self, segment: reader.Segment) -> Seen | None:
+        owner = os.fstat(segment.fd).st_uid
+        if owner not in {0, os.geteuid(), os.stat(self.spool).st_uid}:
+            self.set_aside(segment.name, f"belongs to user {owner}")
+            return None
+        if self._is_newer(segment):
+            return None
+        final = segment.is_final()  # asked before the size: what is final stays as long as it is
+        return Seen(segment.size(), final)
 
     def _is_newer(self, segment: reader.Segment) -> bool:
         """Tell whether a later version of the writer made this: then it waits for a later version of the reader."""
         begin = _VERSION.match(io.pread(segment.fd, 48, 0))
-        if not begin or int(begin[1]) <= VERSION:
+        # a flipped bit makes no later version: only then is the whole line looked at
+        if not begin or int(begin[1]) <= VERSION or not segment.header():
             return False
         self._tell(segment.name, f"has format {int(begin[1])}, this ave-logd reads {VERSION}: it waits for an upgrade")
         return True
