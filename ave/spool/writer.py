@@ -62,8 +62,8 @@ REFUSED_GUIDS = 1000
 #: Characters a GUID or a source may have, so that a line stays below `frames.LINE_MAX`.
 TEXT_MAX = 4096
 
-#: Strings whose JSON is remembered.
-QUOTES_MAX = 256
+#: Callers that are remembered.
+CALLS_MAX = 256
 
 _FULL = frozenset((errno.ENOSPC, errno.EDQUOT, errno.EFBIG))
 
@@ -91,7 +91,9 @@ def append(
         SpoolError: the spool cannot be used for another reason, which the message gives with its cure.
         UsageError: `kind` is none, `body` no dict, or another argument of the wrong type or too long.
     """
-    return _emitter(home).append(_Call(kind, guid, source, time), (body,))
+    if time is not None and (type(time) is not int or not 0 <= time < 1 << 63):
+        raise UsageError(f"time must be nanoseconds since the epoch, found {time!r}")
+    return _emitter(home).append(_call(kind, guid, source), (body,), time)
 
 
 def append_all(kind: str, guid: str, many: Iterable[dict[Any, Any]], *, source: str, home: str | None = None) -> str:
@@ -99,7 +101,7 @@ def append_all(kind: str, guid: str, many: Iterable[dict[Any, Any]], *, source: 
 
     When it raises, the bodies taken from `many` before the last hundred are kept; the returned word holds for all.
     """
-    return _emitter(home).append(_Call(kind, guid, source, None), many)
+    return _emitter(home).append(_call(kind, guid, source), many)
 
 
 def close() -> None:
@@ -122,7 +124,7 @@ class _Emitter:
         self.shut_until = 0.0
         self.shut_by = SpoolError("")
 
-    def append(self, call: _Call, many: Iterable[dict[Any, Any]]) -> str:
+    def append(self, call: _Call, many: Iterable[dict[Any, Any]], at: int | None = None) -> str:
         """Turn the bodies into JSON, which calls methods of their values and so holds no lock, and keep them."""
         texts: list[str] = []
         size = 0
@@ -132,16 +134,16 @@ class _Emitter:
                 parts = bodies.parts(body)
                 text, second = bodies.encode(next(parts)), next(parts, None)
                 if second is not None:
-                    self._keep_long(call, [*texts, text], second, parts)
+                    self._keep_long(call, [*texts, text], second, parts, at)
                     texts, size = [], 0
                     continue
             texts.append(text)
             size += len(text)
             if size >= GROUP_SIZE or len(texts) >= GROUP_RECORDS:
-                self._keep(call, texts)
+                self._keep(call, texts, at)
                 texts, size = [], 0
         if texts:
-            self._keep(call, texts)
+            self._keep(call, texts, at)
         return SYNCED if call.kind in self.synced else QUEUED
 
     def close(self) -> None:
@@ -160,20 +162,22 @@ class _Emitter:
         for depth in list(self.segments):
             self._leave(depth)
 
-    def _keep_long(self, call: _Call, texts: list[str], second: dict[str, Any], more: Iterator[dict[str, Any]]) -> None:
+    def _keep_long(
+        self, call: _Call, texts: list[str], second: dict[str, Any], more: Iterator[dict[str, Any]], at: int | None
+    ) -> None:
         """Keep what waits, the beginning of a long record last, then the records that continue it."""
-        head = self._keep(call, texts)
-        self._keep(call, [bodies.encode({"_continues": head, **second})])
+        head = self._keep(call, texts, at)
+        self._keep(call, [bodies.encode({"_continues": head, **second})], at)
         for part in more:
-            self._keep(call, [bodies.encode({"_continues": head, **part})])
+            self._keep(call, [bodies.encode({"_continues": head, **part})], at)
 
-    def _keep(self, call: _Call, texts: list[str]) -> str:
+    def _keep(self, call: _Call, texts: list[str], at: int | None) -> str:
         """Put records on the disk and return the id of the last."""
         with self.lock:
             depth = self.depth
             self.depth = depth + 1
             try:
-                return self._write(call, depth, texts)
+                return self._write(call, depth, texts, at)
             except SpoolError:
                 self._count_refused(call.guid, call.kind, len(texts))
                 raise
@@ -186,14 +190,14 @@ class _Emitter:
 
     # From here on everything runs under the lock.
 
-    def _write(self, call: _Call, depth: int, texts: list[str]) -> str:
+    def _write(self, call: _Call, depth: int, texts: list[str], at: int | None) -> str:
         """Write records with one write, what was cut off once more into a new segment; `texts` keeps what was not."""
         try:
             for _ in range(TRIES):
                 segment = self._segment(call.kind, depth, LINE_EXTRA * len(texts) + sum(map(len, texts)))
                 if self.refused:
                     self._tell_refused(segment)
-                lines = segment.lines(call, texts)
+                lines = segment.lines(call, texts, at)
                 whole = segment.write(lines)
                 if whole and call.kind in self.synced:
                     self._sync(depth, lines[:whole])
@@ -262,7 +266,7 @@ class _Emitter:
                     return
                 self.room.used += len(text) + LINE_EXTRA
                 segment.seq += sum(kinds.values())
-                if not segment.write(segment.lines(_Call("gap", guid, "spool", None), [text])):
+                if not segment.write(segment.lines(_call("gap", guid, "spool"), [text])):
                     raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
                 del waiting[guid]
         finally:
@@ -286,20 +290,34 @@ class _Emitter:
 
 
 class _Call:
-    """What all records of one call to `append` have in common; UsageError if it cannot be written down."""
+    """What all records of one caller have in common; UsageError if it cannot be written down."""
 
-    __slots__ = ("at", "guid", "kind", "said", "source")
+    __slots__ = ("guid", "kind", "said", "source")
 
-    def __init__(self, kind: str, guid: str, source: str, at: int | None) -> None:
+    def __init__(self, kind: str, guid: str, source: str) -> None:
         if kind not in KINDS:
             raise UsageError(f"no such kind of record: {kind!r}; it must be one of {', '.join(sorted(KINDS))}")
-        if at is not None and (type(at) is not int or not 0 <= at < 1 << 63):
-            raise UsageError(f"time must be nanoseconds since the epoch, found {at!r}")
         self.kind = kind
         self.guid = guid
-        self.at = at
         self.said = f'"kind":"{kind}","guid":{_quoted(guid)},"time":'
         self.source = f',"source":{_quoted(source)},"body":'
+
+
+_calls: dict[tuple[str, str, str], _Call] = {}
+
+
+def _call(kind: str, guid: str, source: str) -> _Call:
+    """Return a `_Call`; a process has few callers, and they come again and again."""
+    try:
+        call = _calls.get((kind, guid, source))
+    except TypeError:  # not even hashable; the constructor says what it should be
+        call = None
+    if call is None:
+        call = _Call(kind, guid, source)
+        if len(_calls) >= CALLS_MAX:
+            _calls.clear()
+        _calls[kind, guid, source] = call
+    return call
 
 
 class _Segment:
@@ -333,10 +351,9 @@ class _Segment:
             io.unlink(f"{path}.new")
             raise
 
-    def lines(self, call: _Call, texts: list[str]) -> list[bytes]:
+    def lines(self, call: _Call, texts: list[str], at: int | None = None) -> list[bytes]:
         """Make the lines of the records that come next, of their bodies' JSON texts."""
-        at = time.time_ns() if call.at is None else call.at
-        said = f"{call.said}{at}{self.who}{call.source}"
+        said = f"{call.said}{time.time_ns() if at is None else at}{self.who}{call.source}"
         lines, seq = [], self.seq
         for text in texts:
             seq += 1
@@ -427,19 +444,10 @@ def _over_quota(spool: str, quota: int | None, kind: str) -> str:
     )
 
 
-_quotes: dict[str, str] = {}
-
-
 def _quoted(text: str) -> str:
-    """Return a string as JSON; those of GUIDs and sources are few and come again and again."""
-    quoted = _quotes.get(text)
-    if quoted is None:
-        if not isinstance(text, str) or len(text) > TEXT_MAX:
-            raise UsageError(f"must be a string of at most {TEXT_MAX} characters, found {str(text)[:100]!r}")
-        if len(_quotes) >= QUOTES_MAX:
-            _quotes.clear()
-        quoted = _quotes[text] = dumps(text.encode("utf-8", "backslashreplace").decode(), ensure_ascii=False)
-    return quoted
+    if not isinstance(text, str) or len(text) > TEXT_MAX:
+        raise UsageError(f"must be a string of at most {TEXT_MAX} characters, found {str(text)[:100]!r}")
+    return dumps(text.encode("utf-8", "backslashreplace").decode(), ensure_ascii=False)
 
 
 def _host() -> str:
