@@ -6,6 +6,7 @@ records what would be on the disk after a power cut. Nothing here decides anythi
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import os
 
@@ -68,7 +69,7 @@ def is_unlocked(fd: int) -> bool:
 
 
 def make_dirs(path: str) -> None:
-    """Make a directory and its parents, each new one with mode 0700 and, if root makes it, its parent's owner."""
+    """Make a directory and its parents, for good; each with mode 0700 and, if root makes it, its parent's owner."""
     if os.path.isdir(path):
         return
     parent = os.path.dirname(path)
@@ -81,6 +82,7 @@ def make_dirs(path: str) -> None:
         return
     if os.geteuid() == 0:
         _give_to(os.stat(parent), path)
+    sync_dir(parent)
 
 
 def _give_to(owner: os.stat_result, path: str) -> None:
@@ -116,9 +118,8 @@ def replace_file(path: str, data: bytes, *, durable: bool = True) -> None:
     fd = os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
     try:
         try:
-            view = memoryview(data)
-            while view:
-                view = view[write(fd, view) :]
+            if write(fd, data) != len(data):
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), beside)
             if durable:
                 sync(fd)
         finally:
