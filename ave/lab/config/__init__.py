@@ -20,7 +20,18 @@ from ave.lab.stores import store_class
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-__all__ = ["DEFAULT_URL", "SETTINGS", "Problem", "Route", "Routing", "Settings", "bootstrap", "check", "load"]
+__all__ = [
+    "DEFAULT_URL",
+    "SETTINGS",
+    "Problem",
+    "Route",
+    "Routing",
+    "Settings",
+    "bootstrap",
+    "check",
+    "load",
+    "unknown_stores",
+]
 
 #: What `bootstrap` writes.
 _FIRST: dict[str, dict[str, Any]] = {
@@ -72,11 +83,16 @@ def check(home: str) -> list[Problem]:
 
 def _check_routes(home: str) -> Iterator[Problem]:
     try:
-        routes = Routing.read(home).routes
+        routing = Routing.read(home)
     except ConfigError as error:
         yield Problem(*(error.details[field] for field in Problem.__struct_fields__))
         return
-    for route in routes:
+    yield from unknown_stores(routing, home)
+
+
+def unknown_stores(routing: Routing, home: str) -> Iterator[Problem]:
+    """Give a problem for each route to a store that nothing installed here can reach."""
+    for route in routing.routes:
         try:
             store_class(route.url)
         except ConfigError as error:

@@ -69,12 +69,13 @@ class Daemon:
         self.home = home
         self.routing = routing
         self.spool = homes.ave(home, "spool")
-        io.make_dirs(self.spool)
         self.policy = _policy(home)
         self.failure = ""
         self.watch = Watch(self.spool)
-        self.books = Bookkeeper(home, self.watch, routing)
         self.shippers = self._make_shippers()
+        # nothing is touched before the configuration is known to be good
+        io.make_dirs(self.spool)
+        self.books = Bookkeeper(home, self.watch, routing)
         self._stop = Event()
         self._reload = Event()
         self._synced: dict[str, int] = {}
@@ -217,6 +218,8 @@ class Daemon:
     # Configuration, begin and end
 
     def _make_shippers(self) -> list[Shipper]:
+        for problem in config.unknown_stores(self.routing, self.home):
+            raise problem.error()
         settings = config.load("logd", self.home)
         local_s = min(settings.retry_max_s, LOCAL_RETRY_S)
         return [

@@ -186,6 +186,11 @@ class EmbeddedStore(Store):
         self._db.execute("PRAGMA synchronous = FULL")
         self._db.execute(f"PRAGMA wal_autocheckpoint = {CHECKPOINT_PAGES}")
         _migrate(self._db, self.path)
+        mode = os.stat(self.path).st_mode & 0o777
+        if mode & 0o077:
+            raise ConfigError(
+                f"{self.path}: others than its owner may read or change it (mode {mode:03o}); chmod 600 {self.path}"
+            )
 
     def _open_reader(self) -> None:
         self._inode = _inode(self.path)

@@ -247,7 +247,7 @@ def test_a_reader_finds_the_records_of_a_file_that_was_made_after_its_first_look
     reader = stores(readonly=True)
     assert ids(reader) == []
     path.parent.mkdir()
-    path.touch()
+    path.touch(0o600)
     assert ids(reader) == [], "the daemon is just making it"
     stores().put([record(1)])
     assert ids(reader) == [record(1).id]
@@ -398,3 +398,14 @@ def test_many_runs_of_a_job_come_in_one_order(store, monkeypatch):
     store.put([record(4001)])
     assert ids(store, job="boot") == [record(seq).id for seq in (*range(1, 41), *range(100, 4000))]
     assert ids(store, job="boot", newest=True, limit=3) == [record(seq).id for seq in (3999, 3998, 3997)]
+
+
+def test_a_file_that_others_can_read_takes_nothing(stores, path):
+    stores().put([record(1)])
+    path.chmod(0o640)
+    store = stores()
+    with pytest.raises(ConfigError, match=rf"^{path}: others than its owner .* \(mode 640\); chmod 600 {path}$"):
+        store.put([record(2)])
+    path.chmod(0o600)
+    store.put([record(2)])
+    assert ids(store) == [record(1).id, record(2).id]
