@@ -19,6 +19,11 @@ ALNUM = string.ascii_letters + string.digits
 UPPER = string.ascii_uppercase + string.digits
 
 
+def texts(body: dict) -> str:
+    """Return what the spool hands to is_clean beside a body."""
+    return "\n".join(value for value in body.values() if isinstance(value, str))
+
+
 def dumped(body):
     return json.dumps(body, ensure_ascii=False, separators=(",", ":"))
 
@@ -181,7 +186,7 @@ def test_none_of_200_planted_secrets_is_left_of_a_flat_body():
 
 
 def test_the_short_way_never_lets_a_planted_secret_pass():
-    passed = [flat for _, _, flat in PLANTED if is_clean(flat, dumped(flat))]
+    passed = [flat for _, _, flat in PLANTED if is_clean(flat, texts(flat))]
     assert passed == []
 
 
@@ -271,7 +276,7 @@ def test_at_most_one_in_a_hundred_ordinary_values_is_changed():
 def test_most_ordinary_values_take_the_short_way():
     rnd = random.Random(8)
     bodies = [{"level": "info", "step": step, "message": rnd.choice(ORDINARY)(rnd)} for step in range(1000)]
-    assert sum(is_clean(body, dumped(body)) for body in bodies) >= 990
+    assert sum(is_clean(body, texts(body)) for body in bodies) >= 990
 
 
 @pytest.mark.parametrize("name", ORDINARY_NAMES)
@@ -289,7 +294,7 @@ def test_the_value_of_a_secret_name_goes_whole(name):
     assert is_secret_name(name)
     for value in ("x", 17, 1.5, {"a": "b"}, ["a", {"b": 1}]):
         assert redact({name: value, "n": 1}) == {name: MASK, "n": 1}
-        assert not is_clean({name: "x"}, dumped({name: "x"}))
+        assert not is_clean({name: "x"}, texts({name: "x"}))
 
 
 def test_of_a_secret_name_nothing_stays_nothing():
@@ -329,7 +334,7 @@ def test_an_environment_may_be_a_list_or_a_text():
     assert redact({"env": "LANG=C\0EDITOR=vi\0TZ=UTC"}) == {"env": f"LANG=C\0EDITOR={MASK}\0TZ=UTC"}
     staging = {"environment": "staging"}
     assert redact(staging) is staging
-    assert is_clean(staging, dumped(staging))
+    assert is_clean(staging, texts(staging))
 
 
 # shapes
@@ -453,7 +458,7 @@ def test_the_first_look_suspects_all_that_the_rules_find():
         body = {key: text}
         if rnd.random() < 0.3:
             body = {key.upper(): text.lower()}
-        if is_clean(body, dumped(body)):
+        if is_clean(body, texts(body)):
             ((key, text),) = body.items()
             assert not is_secret_name(key), body
             assert (shapes.masked(key), shapes.masked(text)) == (key, text)
@@ -463,24 +468,24 @@ def test_the_first_look_suspects_all_that_the_rules_find():
 def test_what_was_seen_innocent_says_nothing_about_other_letters(monkeypatch):
     monkeypatch.setattr(redaction, "_seen", {})
     for number in range(3):
-        body = {"message": f"step {number} done", "n": number}
-        assert is_clean(body, dumped(body))
+        body = {"message": f"step={number} done", "n": number}
+        assert is_clean(body, texts(body))
     assert len(redaction._seen) == 1
     body = {"message": "step 1 done", "pin": "ghp_" + "1" * 36}
-    assert not is_clean(body, dumped(body))
+    assert not is_clean(body, texts(body))
     body = {"message": "step 1 done", "pin": "ghp_1"}
-    assert is_clean(body, dumped(body))
+    assert is_clean(body, texts(body))
 
 
 def test_what_is_remembered_is_bounded(monkeypatch):
     monkeypatch.setattr(redaction, "_seen", {})
     rnd = random.Random(1)
     for _ in range(redaction.SEEN_MAX + 10):
-        body = {"message": "".join(rnd.choices("mnlr", k=20))}
-        assert is_clean(body, dumped(body))
+        body = {"message": "=" + "".join(rnd.choices("mnlr", k=20))}
+        assert is_clean(body, texts(body))
     assert len(redaction._seen) == 10
     body = {"message": "m" * 100_000}
-    assert is_clean(body, dumped(body))
+    assert is_clean(body, texts(body))
     assert len(redaction._seen) == 10
 
 

@@ -26,8 +26,8 @@ TOO_DEEP = f"[redacted: deeper than {DEPTH_MAX} levels]"
 SEEN_MAX = 1024
 SEEN_LENGTH_MAX = 1024
 
-# The first look, which is all that most texts get: bytes.translate leaves lower-case letters and `@ _ -`, and each
-# alternative starts with one of the rarer letters. It may suspect the innocent; it never passes over what a rule finds.
+# The first look at other texts: bytes.translate leaves lower-case letters and `@ _ -`, and each alternative starts with
+# one of the rarer letters. It may suspect the innocent; it never passes over what a rule finds.
 
 _KEPT = b"abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ@_-"
 _LOWER = bytes(range(256)).lower()
@@ -43,23 +43,62 @@ _HINT = rb"""(?x) @ | w(?:(?<=pw)|(?<=[s_-]w)(?:or)?d|hsec_) | v(?:(?<=env)|[sbr
 _NO_FLAG = frozenset("= \n")
 
 _seen: dict[bytes, bool] = {}
+_seen_names: dict[tuple[str, ...], bool] = {}
 
 
 def is_clean(body: dict[str, Any], text: str) -> bool:
-    """Say whether nothing has to go from a flat body, whose JSON text is given too; the hot path of every emit.
+    """Say whether nothing has to go from a flat body; the hot path of every emit.
 
-    True is certain. The first look is remembered by the letters of the text, for the records of a job differ in
-    little but numbers.
+    Args:
+        body: without dicts and lists; its keys are strings.
+        text: its string values, joined by whatever is no letter.
+
+    True is certain. What is found out about the names is remembered, for the records of a job have few shapes.
     """
+    innocent = _is_prose(text) or _looks_innocent(text)
+    if innocent:
+        names = tuple(body)
+        verdict = _seen_names.get(names)
+        if verdict is None:
+            # as values are not looked at here, names that would mask any value, or speak of another's, are suspects
+            verdict = "value" not in names and not any(map(_is_suspect, names))
+            _remember(_seen_names, names, verdict)
+        innocent = verdict
+    return innocent or redact(body) is body
+
+
+def _is_prose(text: str) -> bool:
+    """Take a glance: every rule needs one of these characters or words. `in` finds one character in no time."""
+    if "=" in text or ":" in text or "@" in text or "<" in text or "_" in text or "--" in text or "hv" in text:
+        return False
+    if "-" in text and ("sk" in text or "x" in text or "gl" in text or "pypi" in text or "AGE" in text):
+        return False
+    if "J" in text or ("A" in text and ("AKIA" in text or "ASIA" in text or "AIza" in text)):
+        return False
+    low = text.lower()
+    return "bearer" not in low and "basic" not in low
+
+
+def _looks_innocent(text: str) -> bool:
+    """Take the first look, remembered by the letters of the text, for those of a job often differ in numbers only."""
     letters = text.encode("utf-8", "replace").translate(_LOWER, _DROPPED)
     innocent = _seen.get(letters)
     if innocent is None:
         innocent = not _hint().search(letters)
         if len(letters) <= SEEN_LENGTH_MAX:
-            if len(_seen) >= SEEN_MAX:
-                _seen.clear()
-            _seen[letters] = innocent
-    return innocent or redact(body) is body
+            _remember(_seen, letters, innocent)
+    return innocent
+
+
+def _is_suspect(name: str) -> bool:
+    shown, secret, is_env = _key(name)
+    return secret or is_env or shown != name
+
+
+def _remember(verdicts: dict[Any, bool], what: bytes | tuple[str, ...], verdict: bool) -> None:
+    if len(verdicts) >= SEEN_MAX:
+        verdicts.clear()
+    verdicts[what] = verdict
 
 
 def redact(body: dict[str, Any]) -> dict[str, Any]:

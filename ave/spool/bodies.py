@@ -51,33 +51,37 @@ encode = _make_encoder()
 
 def short(body: dict[Any, Any]) -> str | None:
     """Return the JSON text of a body that needs no change at all; None sends the caller to `parts`."""
+    # a subclass may have methods of its own
+    if type(body) is not dict or len(body) > FIELDS_MAX:
+        return None
     try:
-        if _is_short(body):
+        texts = _texts(body)
+        if texts is not None and RESERVED.isdisjoint(body):
             "".join(body)  # TypeError for a key that is no string: json would take 1 and "1" for the same
             text = encode(body)
             is_text = text.isascii() or text.encode()
-            if is_text and len(text) <= VALUE_MAX and RESERVED.isdisjoint(body) and redact.is_clean(body, text):
+            if is_text and len(text) <= VALUE_MAX and redact.is_clean(body, "\n".join(texts)):
                 return text
     except (TypeError, ValueError, RuntimeError):  # NaN or a lone surrogate, or another thread changed it meanwhile
         pass
     return None
 
 
-def _is_short(body: dict[Any, Any]) -> bool:
-    # a subclass may have methods of its own
-    if type(body) is not dict or len(body) > FIELDS_MAX:
-        return False
-    total = 0
+def _texts(body: dict[Any, Any]) -> list[str] | None:
+    """Return the string values of a flat body; None if it has other than short ones and plain scalars."""
+    texts = []
     for value in body.values():
         kind = type(value)
         if kind is str:
-            total += len(value)
+            if len(value) > VALUE_MAX:
+                return None
+            texts.append(value)
         elif kind is int:
             if not INT_MIN <= value <= INT_MAX:
-                return False
+                return None
         elif kind is not float and kind is not bool and value is not None:
-            return False
-    return total <= VALUE_MAX
+            return None
+    return texts
 
 
 def parts(body: dict[Any, Any]) -> Iterator[dict[str, Any]]:

@@ -16,6 +16,7 @@ import os
 import time
 from _thread import RLock
 from binascii import hexlify
+from itertools import chain
 from json import dumps
 
 from ave import home as homes
@@ -93,7 +94,12 @@ def append(
     """
     if time is not None and (type(time) is not int or not 0 <= time < 1 << 63):
         raise UsageError(f"time must be nanoseconds since the epoch, found {time!r}")
-    return _emitter(home).append(_call(kind, guid, source), (body,), time)
+    call, emitter = _call(kind, guid, source), _emitter(home)
+    text = bodies.short(body)
+    if text is None:
+        return emitter.append(call, (body,), time)
+    emitter.keep(call, [text], len(text), time)
+    return SYNCED if kind in emitter.synced else QUEUED
 
 
 def append_all(kind: str, guid: str, many: Iterable[dict[Any, Any]], *, source: str, home: str | None = None) -> str:
@@ -140,10 +146,10 @@ class _Emitter:
             texts.append(text)
             size += len(text)
             if size >= GROUP_SIZE or len(texts) >= GROUP_RECORDS:
-                self._keep(call, texts, at)
+                self.keep(call, texts, size, at)
                 texts, size = [], 0
         if texts:
-            self._keep(call, texts, at)
+            self.keep(call, texts, size, at)
         return SYNCED if call.kind in self.synced else QUEUED
 
     def close(self) -> None:
@@ -166,18 +172,18 @@ class _Emitter:
         self, call: _Call, texts: list[str], second: dict[str, Any], more: Iterator[dict[str, Any]], at: int | None
     ) -> None:
         """Keep what waits, the beginning of a long record last, then the records that continue it."""
-        head = self._keep(call, texts, at)
-        self._keep(call, [bodies.encode({"_continues": head, **second})], at)
-        for part in more:
-            self._keep(call, [bodies.encode({"_continues": head, **part})], at)
+        name, seq = self.keep(call, texts, sum(map(len, texts)), at)
+        for part in chain((second,), more):
+            text = bodies.encode({"_continues": f"{name}-{seq}", **part})
+            self.keep(call, [text], len(text), at)
 
-    def _keep(self, call: _Call, texts: list[str], at: int | None) -> str:
-        """Put records on the disk and return the id of the last."""
+    def keep(self, call: _Call, texts: list[str], size: int, at: int | None) -> tuple[str, int]:
+        """Put records, `size` characters of JSON, on the disk; return segment and number of the last."""
         with self.lock:
             depth = self.depth
             self.depth = depth + 1
             try:
-                return self._write(call, depth, texts, at)
+                return self._write(call, depth, texts, size, at)
             except SpoolError:
                 self._count_refused(call.guid, call.kind, len(texts))
                 raise
@@ -190,11 +196,11 @@ class _Emitter:
 
     # From here on everything runs under the lock.
 
-    def _write(self, call: _Call, depth: int, texts: list[str], at: int | None) -> str:
+    def _write(self, call: _Call, depth: int, texts: list[str], size: int, at: int | None) -> tuple[str, int]:
         """Write records with one write, what was cut off once more into a new segment; `texts` keeps what was not."""
         try:
             for _ in range(TRIES):
-                segment = self._segment(call.kind, depth, LINE_EXTRA * len(texts) + sum(map(len, texts)))
+                segment = self._segment(call.kind, depth, LINE_EXTRA * len(texts) + size)
                 if self.refused:
                     self._tell_refused(segment)
                 lines = segment.lines(call, texts, at)
@@ -202,7 +208,7 @@ class _Emitter:
                 if whole and call.kind in self.synced:
                     self._sync(depth, lines[:whole])
                 if whole == len(lines):
-                    return f"{segment.name}-{segment.seq}"
+                    return segment.name, segment.seq
                 # the line that was cut is no record and never will be: it comes again under a new id
                 self._leave(depth)
                 del texts[:whole]

@@ -7,8 +7,7 @@ import os
 import shutil
 import sys
 import tempfile
-from collections.abc import Callable, Iterator
-from time import perf_counter_ns
+from collections.abc import Iterator
 
 from ave.lab import config
 
@@ -24,13 +23,6 @@ def home() -> Iterator[str]:
     finally:
         del os.environ["AVE_HOME"]
         shutil.rmtree(path, ignore_errors=True)
-
-
-def timed(call: Callable[[], object]) -> int:
-    """Return the nanoseconds of one call."""
-    began = perf_counter_ns()
-    call()
-    return perf_counter_ns() - began
 
 
 def percentile(values: list[int], share: float) -> float:
