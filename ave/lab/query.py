@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 __all__ = ["Follower", "Stores", "find", "open_stores", "story"]
 
 #: Records that may come between the beginning of a long body and what continues it, which its process wrote next.
-WINDOW = 1000
+WINDOW = 256
 
 #: Continuations of one record that are put together: 16 MiB of it.
 PIECES_MAX = 256

@@ -24,3 +24,5 @@ def main(arguments: Sequence[str] | None = None) -> int:
             raise
         os.write(2, _NEEDS)
         return 2
+    except KeyboardInterrupt:  # before click, which answers it with the same code, was there
+        return 130

@@ -75,11 +75,6 @@ class Contents(msgspec.Struct, frozen=True):
     damaged_bytes: int
     stores: list[Way]
 
-    @property
-    def waiting_bytes(self) -> int:
-        """What has not reached every store."""
-        return max((way.waiting_bytes for way in self.stores), default=0)
-
     def as_dict(self) -> dict[str, Any]:
         """Return the JSON form."""
         return msgspec.to_builtins(self)  # type: ignore[no-any-return]

@@ -66,6 +66,6 @@ def warn(stores: Stores) -> None:
         tell(f"warning: what is in the store {name} is not shown: {why}")
 
 
-pass_run = click.make_pass_decorator(Run)
+pass_run = click.make_pass_decorator(Run, ensure=True)
 
 as_json_option = click.option("--json", "as_json", is_flag=True, help="Write JSON, one object per line.")

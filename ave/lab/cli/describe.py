@@ -171,7 +171,7 @@ def _gap(body: dict[str, Any]) -> _Words:
     count, reason, segment, first, last = (
         _text(body.get(key, "?")) for key in ("count", "reason", "segment", "first", "last")
     )
-    return "gap", f"{count} records are not kept{which}: {reason}; {segment}, {first} to {last}", ODD
+    return "gap", f"{count} not kept{which}: {reason}; {segment}, {first} to {last}", ODD
 
 
 def _stderr(body: dict[str, Any]) -> _Words:

@@ -10,7 +10,7 @@ from ave.exceptions import ConfigError, StoreUnavailable
 from ave.lab.cli import host
 from ave.lab.cli.contents import look
 from ave.lab.cli.finding import OK, WARNING, WRONG, Finding
-from ave.lab.cli.output import seconds, size
+from ave.lab.cli.output import many, seconds, size
 from ave.lab.config import Routing, check
 from ave.lab.stores import open_store
 
@@ -78,27 +78,24 @@ def _contents(home: str) -> Iterator[Finding]:
     found = look(home)
     if found.quota_bytes and found.bytes >= found.quota_bytes * QUOTA_SHARE:
         what = f"{size(found.bytes)} of the {size(found.quota_bytes)} allowed are used; traces are refused already"
-        yield Finding(
-            WRONG, "waiting", what, "see why records wait, below; or allow more: spool quota_bytes in panotti.json"
-        )
+        mend = "see below why records wait; or allow more, by quota_bytes in panotti.json"
+        yield Finding(WRONG, "waiting", what, mend)
     for name in found.newer:
         what = f"segment {name} was written by a newer version and waits"
         yield Finding(WARNING, "waiting", what, "upgrade ave-logging on this host")
     if found.damaged_files:
-        what = f"{found.damaged_files} damaged pieces, {size(found.damaged_bytes)}, lie in {found.spool}/damaged"
-        yield Finding(
-            WARNING, "waiting", what, "see the disk's health; `ave audit` names what is missing; then remove them"
-        )
+        what = f"{many(found.damaged_files, 'damaged piece')}, {size(found.damaged_bytes)}, in {found.spool}/damaged"
+        mend = "see how the disk is; `ave audit` names what is missing; then remove the copies there"
+        yield Finding(WARNING, "waiting", what, mend)
     for way in found.stores:
         yield from _way(way)
 
 
 def _way(way: Way) -> Iterator[Finding]:
     if way.dead:
-        what = f"{way.dead} dead letters: {way.store} cannot store them as they are"
-        yield Finding(
-            WRONG, "waiting", what, f"the reasons are in the log of ave-logd; then `ave spool retry {way.store}`"
-        )
+        what = f"{many(way.dead, 'dead letter')}: {way.store} cannot store them as they are"
+        mend = f"the log of ave-logd has the reasons; then `ave spool retry {way.store}`"
+        yield Finding(WRONG, "waiting", what, mend)
     if way.lag_s is not None and way.lag_s > LAG_S:
         what = f"records wait for {way.store} since {seconds(way.lag_s)} ({size(way.waiting_bytes)})"
         yield Finding(WRONG, "waiting", what, "see that ave-logd runs and that the store answers")

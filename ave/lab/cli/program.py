@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 __all__ = ["ave", "run"]
 
-YES, NO, USAGE, INTERRUPTED = 0, 1, 2, 130
+NO, USAGE, INTERRUPTED = 1, 2, 130
 
 
 class _Program(Group):
@@ -33,12 +33,9 @@ class _Program(Group):
             _drop_output()
 
 
-@click.group(
-    cls=_Program,
-    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
-)
+@click.group(cls=_Program, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
 @click.option("--home", metavar="DIR", help="The directory that holds .ave. Default: $AVE_HOME, /etc/ave/user, ~.")
-@click.version_option(__version__, package_name="ave-logging", prog_name="ave", message="%(prog)s %(version)s")
+@click.version_option(__version__, prog_name="ave", message="%(prog)s %(version)s")
 @pass_run
 def ave(run: Run, home: str | None) -> None:
     """Everything that happened for one GUID, kept, found and shown together.

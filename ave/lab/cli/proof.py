@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -12,6 +12,9 @@ from ave.lab.audit import audit as ask
 from ave.lab.cli.context import POLL_S, No, Run, as_json_option, pass_run
 from ave.lab.cli.output import Progress, Screen, columns, seconds, write_json
 from ave.record import Query
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 __all__ = ["COMMANDS"]
 
@@ -58,11 +61,22 @@ def _write_audit(found: dict[str, Any]) -> None:
         screen.text("gap: " + ", ".join(f"{key} {value}" for key, value in gap.items()), "bold red")
     waiting = sum(row["waiting"] for row in found["rows"])
     if not found["ok"]:
-        screen.text("NOT BALANCED: the gaps above are missing", "bold red")
+        for line in _differences(found["rows"]):
+            screen.text(line, "bold red")
+        screen.text("NOT BALANCED: records are missing, or more than were emitted", "bold red")
     elif waiting:
         screen.text(f"balanced so far: {waiting} records wait in the spool", "yellow")
     else:
         screen.text("balanced: every record is accounted for", "green")
+
+
+def _differences(rows: list[dict[str, Any]]) -> Iterator[str]:
+    """Say for which kind a store's count does not fit."""
+    for row in rows:
+        for store, stored in row["stored"].items():
+            lack = row["emitted"] - stored - sum(row[name] for name in _REST)
+            if lack:
+                yield f"{row['kind']}: {abs(lack)} {'missing' if lack > 0 else 'too many'} in {store}"
 
 
 _REST = ("dead", "refused", "waiting")
@@ -85,14 +99,16 @@ def wait(run: Run, guid: str, timeout: float | None) -> None:
 
     A run that nothing is known of yet is waited for. Time-out, or a loss: exit code 1.
     """
-    began = time.monotonic()
+    began = looked = time.monotonic()
     state = _State(run, guid)
     with Progress() as progress:
         while not state.look():
             if timeout is not None and time.monotonic() - began >= timeout:
                 raise No(f"{guid} is not complete after {seconds(timeout)}: {state.why}; `ave doctor` may tell why")
             progress.show(f"{seconds(int(time.monotonic() - began))}: {state.why}")
-            time.sleep(POLL_S)
+            # a look at very large books takes its time; half of it is left to others
+            time.sleep(max(POLL_S, time.monotonic() - looked))
+            looked = time.monotonic()
 
 
 class _State:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from ave import home as homes
 from ave.exceptions import ConfigError, StoreUnavailable, UsageError
+from ave.lab.cli.output import many
 from ave.lab.config import Routing
 from ave.lab.logd.letters import DeadLetters
 from ave.lab.stores import Rejected, open_store
@@ -61,10 +62,8 @@ def _stores_with_letters(spool: str) -> set[str]:
 
 def _retry(home: str, route: Route | None, letters: DeadLetters, name: str) -> Retried:
     if route is None:
-        count = len(letters.read())
-        return Retried(
-            name, 0, [], f"no store of that name is configured; its {count} dead letters stay" if count else ""
-        )
+        count = many(len(letters.read()), "dead letter")
+        return Retried(name, 0, [], f"no store of that name is configured, {count} of it stay where they are")
     store = open_store(route.url, home, route.kinds)
     try:
         with letters.taken() as dead:

@@ -61,7 +61,9 @@ def _write_status(found: Contents) -> None:
     if found.newer:
         screen.text(f"{many(len(found.newer), 'segment')} of a newer version wait for an upgrade", "yellow")
     if found.damaged_files:
-        screen.text(f"damaged: {found.damaged_files} copies, {size(found.damaged_bytes)}, in damaged/", "yellow")
+        screen.text(
+            f"damaged: {many(found.damaged_files, 'piece')}, {size(found.damaged_bytes)}, in damaged/", "yellow"
+        )
     table: list[list[object]] = [["store", "waits", "in segments", "for", "dead letters"]]
     for way in found.stores:
         lag = "-" if way.lag_s is None else seconds(way.lag_s)

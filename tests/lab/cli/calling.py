@@ -67,6 +67,12 @@ def shown(*arguments: str, columns: int = 80) -> Ran:
     return Ran(os.waitstatus_to_exitcode(status), written.decode().replace("\r\n", "\n"), "")
 
 
+def deliver(home: str) -> None:
+    """Bring what is in the spool to the store."""
+    code = "import sys; from ave.lab.logd import main; sys.exit(main(['--once', '--home', sys.argv[1]]))"
+    subprocess.run([sys.executable, "-c", code, home], check=True, capture_output=True, timeout=60)
+
+
 def _read(fd: int) -> bytes:
     try:
         return os.read(fd, 65536)

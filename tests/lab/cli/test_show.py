@@ -179,7 +179,7 @@ def test_output_and_calls_are_told_shortly(ave, store, made):
 def test_a_gap_says_how_much_is_missing_and_why(ave, store, made):
     gap = {"segment": "ab", "first": 3, "last": 14, "count": 12, "kinds": {"shout": 10, "trace": 2}, "reason": "quota"}
     store.put([made("gap", gap)])
-    assert "12 records are not kept (10 shout, 2 trace): quota; ab, 3 to 14" in ave("show", GUID).out
+    assert "12 not kept (10 shout, 2 trace): quota; ab, 3 to 14" in ave("show", GUID).out
 
 
 def test_a_new_day_is_said(ave, store, made):

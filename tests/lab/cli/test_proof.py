@@ -1,0 +1,129 @@
+"""`ave audit` and `ave wait`: the books of a run, and when they are closed."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+
+import pytest
+from calling import GUID, PROGRAM, deliver, shown
+
+from ave import spool
+from ave.lab.cli import proof
+
+
+@pytest.fixture
+def emitted(home):
+    """Three shouts in the spool."""
+    spool.append_all("shout", GUID, [{"n": number} for number in range(3)], source="test", home=home)
+    spool.close()
+    return home
+
+
+def test_what_waits_is_accounted_for(ave, emitted):
+    ran = ave("audit", GUID)
+    assert ran == (
+        0,
+        "kind   emitted  stored in embedded  dead  refused  waiting\n"
+        "shout        3                   0     0        0        3\n"
+        "balanced so far: 3 records wait in the spool\n",
+        "",
+    )
+
+
+def test_what_is_stored_is_accounted_for(ave, emitted):
+    deliver(emitted)
+    ran = ave("audit", GUID)
+    assert ran.code == 0
+    assert ran.out.splitlines()[1].split() == ["shout", "3", "3", "0", "0", "0"]
+    assert ran.out.endswith("balanced: every record is accounted for\n")
+
+
+def test_what_the_store_has_lost_is_not_balanced(ave, emitted, store):
+    deliver(emitted)
+    with store._connected() as db:
+        db.execute("DELETE FROM records WHERE json_extract(body, '$.n') = 1")
+    ran = ave("audit", GUID)
+    assert ran.code == 1
+    assert "\nshout: 1 missing in embedded\nNOT BALANCED: " in ran.out
+    assert json.loads(ave("audit", GUID, "--json").out)["ok"] is False
+
+
+def test_the_gaps_of_a_broken_segment_are_named(ave, emitted, tmp_path):
+    [segment] = (tmp_path / ".ave/spool").glob("*.seg")
+    content = segment.read_bytes()
+    segment.write_bytes(content.replace(b'{"n":1}', b'{"n":7}'))
+    ran = ave("audit", GUID)
+    assert ran.code == 1
+    assert f"gap: segment {segment.stem}, first 2, last 2, reason damaged" in ran.out
+
+
+def test_json_is_one_object(ave, emitted):
+    ran = ave("audit", GUID, "--json")
+    row = {"kind": "shout", "emitted": 3, "stored": {"embedded": 0}, "dead": 0, "refused": 0, "waiting": 3}
+    assert json.loads(ran.out) == {"guid": GUID, "ok": True, "rows": [row], "gaps": []}
+    assert ran.code == 0
+
+
+def test_a_run_that_nothing_is_known_of_is_the_answer_no(ave, home):
+    assert ave("audit", "run-unknown-1") == (1, "", "ave: nothing is known of run-unknown-1 on this host\n")
+    ran = ave("audit", "run-unknown-1", "--json")
+    assert (ran.code, json.loads(ran.out)["rows"]) == (1, [])
+
+
+# ave wait
+
+
+def test_a_run_that_is_stored_is_not_waited_for(ave, emitted):
+    deliver(emitted)
+    assert ave("wait", GUID) == (0, "", "")
+
+
+def test_what_is_not_stored_in_time_is_the_answer_no(ave, emitted):
+    ran = ave("wait", GUID, "--timeout", "0.3")
+    assert (ran.code, ran.out) == (1, "")
+    assert ran.err.startswith(f"ave: {GUID} is not complete after 0.3 s: 3 of 3 records wait in the spool; ")
+
+
+def test_a_run_that_nothing_is_known_of_yet_is_waited_for(ave, home):
+    ran = ave("wait", GUID, "--timeout", "0")
+    assert "nothing is known of it yet" in ran.err
+    assert ran.code == 1
+
+
+def test_a_job_that_runs_is_waited_for(ave, emitted):
+    spool.append("event", GUID, {"name": "job.start", "exe": "/x"}, source="vcsjob", home=emitted)
+    deliver(emitted)
+    assert "its job has not ended" in ave("wait", GUID, "--timeout", "0").err
+    spool.append("event", GUID, {"name": "job.end", "status": 0}, source="vcsjob", home=emitted)
+    deliver(emitted)
+    assert ave("wait", GUID, "--timeout", "0").code == 0
+
+
+def test_waiting_ends_when_the_last_record_is_stored(emitted):
+    waiting = subprocess.Popen([*PROGRAM, "wait", GUID, "--timeout", "30"])
+    with pytest.raises(subprocess.TimeoutExpired):
+        waiting.wait(timeout=0.5)
+    deliver(emitted)
+    assert waiting.wait(timeout=10) == 0
+
+
+def test_a_loss_is_not_waited_for(ave, emitted, store, monkeypatch):
+    monkeypatch.setattr(proof, "LOST_S", 0.3)
+    deliver(emitted)
+    with store._connected() as db:
+        db.execute("DELETE FROM records WHERE json_extract(body, '$.n') = 1")
+    ran = ave("wait", GUID)
+    assert ran.code == 1
+    assert ran.err == f"ave: {GUID} does not balance, records of it are lost; `ave audit {GUID}` names them\n"
+
+
+def test_on_a_terminal_a_line_says_what_is_waited_for(emitted):
+    ran = shown("wait", GUID, "--timeout", "0.5")
+    assert "3 of 3 records wait in the spool" in ran.out.partition("\x1b[2Kave: ")[0]
+    assert ran.code == 1
+
+
+@pytest.mark.parametrize("timeout", ["-1", "soon"])
+def test_a_timeout_that_is_none_is_a_usage_error(ave, home, timeout):
+    assert ave("wait", GUID, "--timeout", timeout).code == 2
