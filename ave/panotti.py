@@ -41,7 +41,7 @@ def shout(guid: str | None, json_data: dict[Any, Any], home: str | None = None, 
     """
     try:
         if guid:
-            _shout(guid, json_data, os.environ.get("AVE_HOME", "") if home is None else home)
+            _shout(guid, json_data, homes.named() if home is None else home)
     except Exception as error:  # noqa: BLE001 - the border to somebody's test: nothing may leave here
         try:
             _tell(error, print_errors)

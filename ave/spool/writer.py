@@ -493,7 +493,7 @@ _pid = os.getpid()
 
 def _emitter(home: str | None) -> _Emitter:
     if home is None:
-        home = os.environ.get("AVE_HOME", "")
+        home = homes.named()
     if _pid != os.getpid():
         _forget()
     return _emitters.get(home) or _emitters.setdefault(home, _Emitter(home))
