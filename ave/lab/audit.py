@@ -111,15 +111,16 @@ def _audit(home: str, guid: str, routing: Routing) -> Audit:
     spool, so that the books know all of it, and what is behind a cursor is counted from where that stood before.
     """
     spool = homes.ave(home, "spool")
-    present = frozenset(reader.list_segments(spool))
+    required = [route.name for route in routing.routes if route.required]
     watch = Watch(spool, readonly=True)
+    present = reader.list_segments(spool)
     ledger = _copied(spool, routing)
     try:
+        # looked at twice: some were removed by ave-logd since the copy, others were made since the first look
+        lose_vanished(ledger, spool, {*present, *reader.list_segments(spool)}, required)
         _enter_all(ledger, watch)
         sides = [_Side(route, home, guid, ledger.hosts(guid)) for route in routing.routes]
         _enter_all(ledger, watch)
-        required = [route.name for route in routing.routes if route.required]
-        lose_vanished(ledger, spool, present, required)
         for side in sides:
             side.unread = _unread(watch, side.positions, guid, ledger.segments(guid))
         rows = [_row(count, sides) for count in ledger.counts(guid)]

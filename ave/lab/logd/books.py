@@ -39,7 +39,7 @@ def lose_vanished(ledger: Ledger, spool: str, present: Collection[str], stores: 
     """Enter the segments that somebody removed; return what was in them and is not in each of `stores`.
 
     Args:
-        ledger: as it is now, or later than `present`: before ave-logd removes a segment it notes that.
+        ledger: in which ave-logd has noted what it removed itself.
         spool: its directory.
         present: the segments that are there.
         stores: names of those that a record has to be in.
