@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 import os
 import sqlite3
-import stat
 import time
 from contextlib import closing
 from typing import TYPE_CHECKING
@@ -14,6 +13,7 @@ from ave import io, spool
 from ave.exceptions import StoreUnavailable
 from ave.lab.logd.books import enter, lose_vanished
 from ave.lab.logd.ledger import Ledger
+from ave.lab.logd.places import damaged, set_aside
 from ave.record import KINDS
 from ave.spool import reader
 
@@ -145,9 +145,8 @@ class Bookkeeper:
 
     def _keep_evidence(self, name: str, damage: Damage) -> None:
         """Copy damaged bytes to where a person can look at them; the name says segment and offset."""
-        path = os.path.join(self.watch.spool, "damaged", f"{name}-{damage.offset}")
         try:
-            io.make_dirs(os.path.dirname(path))
+            path = os.path.join(damaged(self.watch.spool), f"{name}-{damage.offset}")
             with closing(reader.Segment(self.watch.spool, name)) as segment:
                 data = io.pread(segment.fd, min(damage.end - damage.offset, EVIDENCE_MAX), damage.offset)
             io.replace_file(path, data, durable=False)
@@ -167,8 +166,6 @@ class Bookkeeper:
         """Open the books; broken ones are set aside and new ones begun: nothing in the spool stops a start."""
         path = os.path.join(self.watch.spool, "ledger.db")
         routed = KINDS - routing.unrouted
-        if os.path.lexists(path) and not stat.S_ISREG(os.lstat(path).st_mode):
-            self._set_aside("it is no file")
         try:
             try:
                 return Ledger(path, routed)
@@ -181,14 +178,9 @@ class Bookkeeper:
             raise StoreUnavailable(f"{path}: cannot be opened now: {error}; `ave doctor` tells the mend") from error
 
     def _set_aside(self, why: object) -> None:
-        damaged = os.path.join(self.watch.spool, "damaged")
-        log.error("ledger.db is set aside in %s: %s", damaged, why, extra={"action": "books_set_aside"})
-        io.make_dirs(damaged)
-        name = f"ledger-{time.time_ns()}.db"
         for suffix in ("", "-wal", "-shm"):
-            path = os.path.join(self.watch.spool, f"ledger.db{suffix}")
-            if os.path.lexists(path):
-                io.rename(path, os.path.join(damaged, name + suffix))
+            if os.path.lexists(os.path.join(self.watch.spool, f"ledger.db{suffix}")):
+                set_aside(self.watch.spool, f"ledger.db{suffix}", f"is broken ({why})")
 
 
 def _is_broken(error: sqlite3.DatabaseError) -> bool:

@@ -21,6 +21,7 @@ from ave.exceptions import ConfigError, SpoolError
 from ave.lab import config
 from ave.lab.config import Routing
 from ave.lab.logd.bookkeeper import Bookkeeper
+from ave.lab.logd.places import make_way
 from ave.lab.logd.shipper import Shipper
 from ave.lab.logd.watch import Watch
 from ave.lab.stores import open_store
@@ -75,6 +76,7 @@ class Daemon:
         self.shippers = self._make_shippers()
         # nothing is touched before the configuration is known to be good
         io.make_dirs(self.spool)
+        self._make_way()
         self.books = Bookkeeper(home, self.watch, routing)
         self._stop = Event()
         self._reload = Event()
@@ -234,6 +236,9 @@ class Daemon:
             for route in self.routing.routes
         ]
 
+    def _make_way(self) -> None:
+        make_way(self.spool, [route.name for route in self.routing.routes])
+
     def _stop_shippers(self) -> None:
         deadline = time.monotonic() + STOP_S
         for shipper in self.shippers:
@@ -260,6 +265,7 @@ class Daemon:
         homes.forget()
         self.policy = _policy(self.home)
         self._stop_shippers()
+        self._make_way()
         self.shippers = shippers
         self.books.follow(self.routing)
         for shipper in self.shippers:

@@ -10,6 +10,7 @@ from threading import Condition
 from typing import TYPE_CHECKING, NamedTuple
 
 from ave import io
+from ave.lab.logd.places import damaged
 from ave.spool import reader
 from ave.spool.writer import VERSION
 
@@ -99,14 +100,13 @@ class Watch:
         """Move what is no segment of ours out of the way, where a person can look at it."""
         if self.readonly:
             return
-        damaged = os.path.join(self.spool, "damaged")
         try:
-            io.make_dirs(damaged)
-            io.rename(reader.path(self.spool, name), os.path.join(damaged, f"{name}.seg"))
+            directory = damaged(self.spool)
+            io.rename(reader.path(self.spool, name), os.path.join(directory, f"{name}.seg"))
         except OSError as error:
             self._tell(name, f"cannot be set aside, though it {why}: {error}")
         else:
-            log.error("segment %s %s: set aside in %s", name, why, damaged, extra={"action": "set_aside"})
+            log.error("segment %s %s: set aside in %s", name, why, directory, extra={"action": "set_aside"})
 
     def _look_at(self, name: str) -> Seen | None:
         if not _NAME.fullmatch(name):

@@ -147,11 +147,10 @@ def test_a_file_with_a_name_that_none_of_ours_has_is_set_aside(odd, watch, spool
     assert os.listdir(f"{spool}/damaged") == [f"{odd}.seg"]
 
 
-def test_what_cannot_be_set_aside_is_told_once_and_hurts_nobody(watch, spool, caplog):
+def test_what_cannot_be_set_aside_is_told_once_and_hurts_nobody(watch, spool, caplog, monkeypatch):
     os.mkfifo(reader.path(spool, name(1)))
     good = write(spool, 2, header())
-    with open(f"{spool}/damaged", "w"):
-        pass  # a file where the directory should be
+    monkeypatch.setattr(io, "rename", lambda *_: (_ for _ in ()).throw(OSError(30, "Read-only file system")))
     for _ in range(3):
         watch.look()
     assert list(watch.segments) == [good]
