@@ -10,7 +10,7 @@ import re
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Callable, Collection, Iterable, Iterator
     from typing import Any
 
 __all__ = [
@@ -201,13 +201,13 @@ def plain(body: dict[Any, Any]) -> tuple[dict[str, Any], list[dict[str, str]]]:
     """
     marks: list[dict[str, str]] = []
     # here and below: a copy first, for another thread or a value's own method may change the original meanwhile
-    return dict(_Plain(marks).items(dict.copy(body), "", frozenset((id(body),)))), marks
+    return dict(_Plain(marks).items(list(dict.items(body)), "", frozenset((id(body),)))), marks
 
 
 def plain_items(body: dict[Any, Any], marks: list[dict[str, str]]) -> Iterator[tuple[str, Any]]:
     """Yield the fields of `plain(body)` one by one, adding to `marks`: for bodies too large to copy."""
     try:
-        yield from _Plain(marks).items(body, "", frozenset((id(body),)))
+        yield from _Plain(marks).items(dict.items(body), "", frozenset((id(body),)))
     except RuntimeError:  # keys came or went since the last field; the rest cannot be told apart any more
         marks.append({"path": "", "was": "changed meanwhile"})
 
@@ -239,21 +239,22 @@ class _Plain:
             return self.string(f"[dropped: deeper than {DEPTH_MAX} levels]", path, "depth")
         above |= {id(value)}
         if issubclass(type(value), dict):
-            return dict(self.items(dict.copy(value), path, above))
+            return dict(self.items(list(dict.items(value)), path, above))
         items = list.copy(value) if issubclass(type(value), list) else tuple.__iter__(value)
         return [self.value(item, f"{path}.{index}", above) for index, item in enumerate(items)]
 
-    def items(self, value: dict[Any, Any], path: str, above: frozenset[int]) -> Iterator[tuple[str, Any]]:
+    def items(self, pairs: Collection[tuple[Any, Any]], path: str, above: frozenset[int]) -> Iterator[tuple[str, Any]]:
+        reserved = RESERVED if len(above) == 1 else frozenset()
         taken: dict[str, int] = {}
-        for key, item in dict.items(value):
+        for key, item in pairs:
             name = key
-            if type(key) is not str or not key.isascii() or len(key) > NAME_MAX or (key in RESERVED and not path):
+            if type(key) is not str or not key.isascii() or len(key) > NAME_MAX or key in reserved:
                 # {1: "a", "1": "b"} would become two equal keys, of which readers of JSON keep one
-                taken = taken or {key: 1 for key in dict.keys(value) if type(key) is str}
-                name = self.key(key, path, taken)
+                taken = taken or {key: 1 for key, _ in pairs if type(key) is str}
+                name = self.key(key, path, taken, reserved)
             yield name, self.value(item, f"{path}.{name}" if path else name, above)
 
-    def key(self, key: object, path: str, taken: dict[str, int]) -> str:
+    def key(self, key: object, path: str, taken: dict[str, int], reserved: frozenset[str]) -> str:
         """Return what becomes of a key, and mark it if it changes. `taken`: name -> how often it was wanted."""
         here = _printed(key)[:NAME_MAX]
         here = f"{path}.{here}" if path else here
@@ -261,7 +262,7 @@ class _Plain:
         name = self.text(key, here) if is_text else self.other(key, here)
         if len(name) > NAME_MAX:
             name = self.string(name[:NAME_MAX], here, "long key")
-        elif not path and name in RESERVED:
+        elif name in reserved:
             taken[self.string(name, here, "reserved")] = 1
         elif name is key:
             return name
