@@ -21,7 +21,7 @@ log = logging.getLogger(__name__)
 def damaged(spool: str) -> str:
     """Return the directory for what nobody can use as it is, and make it."""
     path = os.path.join(spool, "damaged")
-    if os.path.lexists(path) and not os.path.isdir(path):
+    if _is_there(path, not_as=stat.S_ISDIR):
         io.rename(path, f"{path}-{time.time_ns()}")
     io.make_dirs(path)
     return path
@@ -47,6 +47,9 @@ def set_aside(spool: str, place: str, why: object) -> None:
 
 
 def _expect(spool: str, place: str, is_right: Callable[[int], bool]) -> None:
-    path = os.path.join(spool, place)
-    if os.path.lexists(path) and not is_right(os.lstat(path).st_mode):
+    if _is_there(os.path.join(spool, place), not_as=is_right):
         set_aside(spool, place, "is not what belongs there")
+
+
+def _is_there(path: str, *, not_as: Callable[[int], bool]) -> bool:
+    return os.path.lexists(path) and not not_as(os.lstat(path).st_mode)
