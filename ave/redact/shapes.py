@@ -43,7 +43,7 @@ _SCHEME = re.compile(
     re.VERBOSE,
 )
 
-_ELEMENT = re.compile(r"<([\w.:\-]++)([^<>]*+>(?:<!\[CDATA\[)?+)([^<]++)")
+_ELEMENT = re.compile(r"<([\w.:\-]++)([^<>]*+>(?:<!\[CDATA\[)?)([^<]++)")
 
 #: At least one of these stands between any name and its value.
 _SEPARATORS = frozenset("=:-,")
@@ -103,17 +103,17 @@ def _element(found: Match[str]) -> str:
 # `'--name', 'value'` and `('name', 'value')`. The first pattern ends where the value begins.
 
 _ASSIGNED = re.compile(
-    r"""(?<![\w.\-])(?P<flag>(?=--?[A-Za-z]))?+(?P<pair>(?<=\(["']))?+(?P<name>[\w.\-]++)
-    (?: (?P<quote>\\*+["'`])?+\]?+[ \t]*+(?:=>|:=|[=!]=|=|:(?!:|//))(?P<blank>[ \t]*+)
+    r"""(?<![\w.\-])(?P<flag>(?=--?[A-Za-z]))?(?P<pair>(?<=\(["']))?(?P<name>[\w.\-]++)
+    (?: (?P<quote>\\*+["'`])?\]?+[ \t]*+(?:=>|:=|[=!]=|=|:(?!:|//))(?P<blank>[ \t]*+)
       | (?(flag)[ \t]++(?=[^\s\-])|(?!))
       | (?(flag)|(?(pair)|(?!)))\\*+["'][ \t]*+,[ \t]*+(?=[bu]?\\*+["']) )""",
     re.VERBOSE,
 )
 _OPENING = re.compile(r"[bBfFrRuU]{0,2}(\\*+)([\"'`])")
 _QUOTE = re.compile(r"(?<!\\)(\\*+)([\"'`])")
-_BRACKET = re.compile(r"""[\[({]|[\])}]|\n|"(?:\\.|[^"\\\n])*+"?+|'(?:\\.|[^'\\\n])*+'?+""")
+_BRACKET = re.compile(r"""[\[({]|[\])}]|\n|"(?:\\.|[^"\\\n])*"?+|'(?:\\.|[^'\\\n])*'?+""")
 _BARE = re.compile(
-    r"""(?:[^\s,;&"'] | ["'](?![,)\]}:;\s]|\Z) | [,;&](?!\s|\Z|["']?[A-Za-z_][\w.\-]*+["']?[=:]))++""", re.VERBOSE
+    r"""(?:[^\s,;&"'] | ["'](?![,)\]}:;\s]|\Z) | [,;&](?!\s|\Z|["']?[A-Za-z_][\w.\-]*+["']?[=:]))+""", re.VERBOSE
 )
 #: Names of two words in prose end with one of these: `API key: x`.
 _SECOND_WORDS = frozenset({"key", "keys", "phrase", "string"})

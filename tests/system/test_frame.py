@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 import shutil
 import subprocess
 import sys
@@ -65,6 +66,12 @@ def test_importing_the_job_side_loads_nothing_dear():
     )
     assert "ave.spool" in loaded.stdout.split()
     assert not TOO_DEAR & set(loaded.stdout.split())
+
+
+@pytest.mark.parametrize("path", JOB_SIDE, ids=str)
+def test_no_pattern_has_a_possessive_or_atomic_group(path):
+    # Python before 3.11.5, which Debian 12 has not, matches them wrongly: https://github.com/python/cpython/issues/106052
+    assert not re.search(r"\)(?:[*+?]|\{[\d,]+\})\+|\(\?>", (ROOT / path).read_text())
 
 
 @pytest.mark.slow
