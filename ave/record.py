@@ -256,14 +256,12 @@ class _Plain:
 
     def key(self, key: object, path: str, taken: dict[str, int], reserved: frozenset[str]) -> str:
         """Return what becomes of a key, and mark it if it changes. `taken`: name -> how often it was wanted."""
-        here = _printed(key)[:NAME_MAX]
-        here = f"{path}.{here}" if path else here
-        is_text = issubclass(type(key), str)
-        name = self.text(key, here) if is_text else self.other(key, here)
+        before = len(self.marks)
+        name = self.text(key, path) if issubclass(type(key), str) else self.other(key, path)
         if len(name) > NAME_MAX:
-            name = self.string(name[:NAME_MAX], here, "long key")
+            name = self.string(name[:NAME_MAX], path, "long key")
         elif name in reserved:
-            taken[self.string(name, here, "reserved")] = 1
+            taken[self.string(name, path, "reserved")] = 1
         elif name is key:
             return name
         wanted = name
@@ -272,6 +270,8 @@ class _Plain:
             taken[wanted] = count + 1
             name = f"{wanted}'{count if count > 1 else ''}"
         taken[name] = 1
+        for mark in self.marks[before:]:
+            mark["path"] = f"{path}.{name}" if path else name
         return name
 
     def text(self, value: Any, path: str) -> str:

@@ -312,6 +312,7 @@ def test_keys_become_strings_that_differ(body, becomes, marks):
     made, made_marks = plain(body)
     assert made == becomes
     assert [mark["was"] for mark in made_marks] == marks
+    assert {mark["path"] for mark in made_marks} <= set(made)
     assert json.loads(json.dumps(made)) == made
 
 
