@@ -35,7 +35,7 @@ lint: $(READY) doc  ## style, types, layers, documentation
 	@$(BIN)/ruff check
 	@$(BIN)/ruff format --check
 	@$(BIN)/mypy
-	@$(BIN)/lint-imports --no-cache
+	@$(BIN)/lint-imports --no-cache --no-logo
 	@$(PYTEST) tests/system/test_docs.py
 
 bench: $(READY)  ## measure against the floor and the peers

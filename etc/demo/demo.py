@@ -1,6 +1,7 @@
 """The scheduler of the demo: run one real job under a new GUID, then prove and tell its story.
 
-Its AVE home is ./demo-home, which stays, so that the story can be read again. What it starts, it stops.
+Its AVE home is ./demo-home, or the directory given as argument. It stays, so that the story can be read again. What
+the demo starts, it stops.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 TREE = Path(__file__).resolve().parent
-HOME = TREE.parents[1] / "demo-home"
+HOME = Path(sys.argv[1] if len(sys.argv) > 1 else TREE.parents[1] / "demo-home").resolve()
 LOG = HOME / "job.log"
 BIN = Path(sys.executable).parent
 [JOB] = json.loads((TREE / ".vcsjob").read_text(encoding="utf-8"))["executables"]

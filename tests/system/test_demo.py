@@ -1,0 +1,56 @@
+"""The demo, as `make demo` runs it, tells the whole story and leaves nothing running."""
+
+from __future__ import annotations
+
+import contextlib
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from ave.testing import wait_until
+
+DEMO = Path(__file__).parents[2] / "etc" / "demo" / "demo.py"
+
+
+@pytest.fixture
+def demo(tmp_path):
+    """The demo in a process of its own; afterwards nothing is left of what it started."""
+    if not (Path(sys.executable).parent / "ave").exists():
+        pytest.skip("the programs are not installed beside this Python; `make test` installs them")
+    command = [sys.executable, str(DEMO), str(tmp_path)]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    yield process
+    process.kill()
+    process.communicate()
+    assert living(tmp_path) == []
+
+
+def living(home):
+    """The command lines of all processes that work for a home."""
+    found = []
+    for process in Path("/proc").glob("[0-9]*"):
+        with contextlib.suppress(OSError):
+            if f"AVE_HOME={home}\0".encode() in (process / "environ").read_bytes():
+                found.append((process / "cmdline").read_bytes())
+    return found
+
+
+def test_the_demo_proves_and_tells_the_story_of_its_job(demo):
+    output, _ = demo.communicate(timeout=60)
+    assert demo.returncode == 0, output
+    assert "\nGUID: demo-" in output
+    assert "balanced" in output
+    assert "11 tests: 7 passed, 1 failure, 1 error, 1 skipped, 1 xfailed" in output
+    assert "AssertionError: the heater is rated for 10 kW" in output
+    assert "FileNotFoundError" in output
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_an_interrupted_demo_stops_what_it_started(demo, number, tmp_path):
+    wait_until(lambda: any(b"pytest" in line for line in living(tmp_path)), what="the job to run its suite")
+    demo.send_signal(number)
+    demo.communicate(timeout=60)
+    assert demo.returncode not in {0, -signal.SIGKILL}
