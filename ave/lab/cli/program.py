@@ -29,8 +29,7 @@ class _Program(Group):
             super().invoke(ctx)
             sys.stdout.flush()
         except BrokenPipeError:
-            # whoever reads has seen enough; click would make an error of it
-            _drop_output()
+            pass  # whoever reads has seen enough; click would make an error of it
 
 
 @click.group(cls=_Program, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
@@ -60,6 +59,18 @@ for _command in (*reading.COMMANDS, *proof.COMMANDS, *spool.COMMANDS, *setup.COM
 def run(arguments: Sequence[str] | None = None) -> int:
     """Run the program and return its exit code; errors are told on stderr, one line each."""
     _open_streams()
+    code = _run(arguments)
+    try:
+        sys.stdout.flush()
+    except OSError:
+        # told already; what is still buffered would be tried again at exit, and be told as a traceback
+        null = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(null, sys.stdout.fileno())
+        os.close(null)
+    return code
+
+
+def _run(arguments: Sequence[str] | None) -> int:
     this = Run()
     try:
         code = ave.main(arguments, "ave", standalone_mode=False, obj=this)
@@ -74,7 +85,6 @@ def run(arguments: Sequence[str] | None = None) -> int:
     except (No, AveException) as error:
         return _failed(str(error), NO)
     except OSError as error:
-        _drop_output()
         return _failed(_reason(error), NO)
 
 
@@ -98,13 +108,3 @@ def _failed(message: str, code: int) -> int:
 
 def _reason(error: OSError) -> str:
     return f"{error.filename}: {error.strerror}" if error.filename else error.strerror or str(error)
-
-
-def _drop_output() -> None:
-    """Let nothing that is still buffered be tried again, and fail again, at exit."""
-    try:
-        sys.stdout.flush()
-    except OSError:
-        null = os.open(os.devnull, os.O_WRONLY)
-        os.dup2(null, sys.stdout.fileno())
-        os.close(null)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import time
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -19,13 +20,17 @@ if TYPE_CHECKING:
 
 
 @pytest.fixture(autouse=True)
-def surroundings(tmp_path, monkeypatch) -> None:
+def surroundings(tmp_path, monkeypatch) -> Iterator[None]:
     """Keep the settings of this machine out of the tests."""
-    for name in ("NO_COLOR", "FORCE_COLOR", "COLUMNS", "LINES"):
+    for name in ("NO_COLOR", "FORCE_COLOR", "COLUMNS", "LINES", "PYTHONUNBUFFERED"):
         monkeypatch.delenv(name, raising=False)
     for name, value in (("TERM", "xterm"), ("TZ", "UTC"), ("PYTHONPATH", str(ROOT)), ("AVE_HOME", str(tmp_path))):
         monkeypatch.setenv(name, value)
+    time.tzset()
     homes.forget()
+    yield
+    monkeypatch.undo()
+    time.tzset()
 
 
 @pytest.fixture

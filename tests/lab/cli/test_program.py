@@ -115,6 +115,34 @@ def test_the_answer_does_not_depend_on_who_reads_it(home):
     assert (process.returncode, process.stderr) == (1, b"")
 
 
+FAILING = """
+import sys
+from ave.exceptions import StoreUnavailable
+from ave.lab.cli import main
+from ave.lab.query import Stores
+
+found = Stores.find
+
+def find(self, query):
+    yield from found(self, query)
+    raise StoreUnavailable("gone")
+
+Stores.find = find
+sys.exit(main(["find", "--json"]))
+"""
+
+
+def test_an_error_behind_output_that_nobody_reads_is_told_as_ever(store, made):
+    store.put([made("shout", {})])
+    reader, writer = os.pipe()
+    os.close(reader)
+    done = subprocess.run(
+        [sys.executable, "-c", FAILING], stdout=writer, stderr=subprocess.PIPE, text=True, check=False
+    )
+    os.close(writer)
+    assert (done.returncode, done.stderr) == (1, "ave: gone\n")
+
+
 def test_a_full_disk_behind_stdout_is_told(store, made):
     store.put([made("shout", {})])
     with open("/dev/full", "w") as full:

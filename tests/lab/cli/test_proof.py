@@ -113,7 +113,7 @@ def test_a_loss_is_not_waited_for(ave, emitted, store, monkeypatch):
     deliver(emitted)
     with store._connected() as db:
         db.execute("DELETE FROM records WHERE json_extract(body, '$.n') = 1")
-    ran = ave("wait", GUID)
+    ran = ave("wait", GUID, "--timeout", "20")
     assert ran.code == 1
     assert ran.err == f"ave: {GUID} does not balance, records of it are lost; `ave audit {GUID}` names them\n"
 
