@@ -34,8 +34,10 @@ OPEN, READ, DELETED, LOST = range(4)
 #: Seconds to wait for another process that keeps the file locked: nobody does for long, and a stop must not wait.
 BUSY_S = 1.0
 
-#: Days for which the books of deleted segments are kept.
+#: Days for which the books of deleted segments are kept, and how many of the newest are kept whatever the clock says:
+#: one that is wrong for a while must not cost the proofs of the last weeks.
 KEPT_DAYS = 90
+KEPT_SEGMENTS = 20_000
 
 #: The schema, step by step; PRAGMA user_version says how many steps a file has behind it.
 MIGRATIONS = (
@@ -344,11 +346,12 @@ class Ledger:
     def prune(self) -> None:
         """Drop the books of segments that were deleted long ago."""
         old = int(time.time()) - KEPT_DAYS * 86400
-        which = "SELECT name FROM segments WHERE state = ? AND changed < ?"
+        deleted = "SELECT name, changed FROM segments WHERE state = ? ORDER BY name DESC LIMIT -1 OFFSET ?"
+        rows = self._db.execute(deleted, (DELETED, KEPT_SEGMENTS)).fetchall()
+        names = [(name,) for name, changed in rows if changed < old]
         with self._whole():
-            self._db.execute(f"DELETE FROM counts WHERE segment IN ({which})", (DELETED, old))  # noqa: S608 - our own text
-            self._db.execute(f"DELETE FROM gaps WHERE segment IN ({which})", (DELETED, old))  # noqa: S608 - as above
-            self._db.execute("DELETE FROM segments WHERE state = ? AND changed < ?", (DELETED, old))
+            for table, column in (("counts", "segment"), ("gaps", "segment"), ("segments", "name")):
+                self._db.executemany(f"DELETE FROM {table} WHERE {column} = ?", names)  # noqa: S608 - our own text
 
     # Questions
 

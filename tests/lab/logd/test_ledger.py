@@ -312,7 +312,8 @@ def test_a_gap_in_a_segment_of_several_runs_is_nobodys(ledger):
     assert ledger.untold(10) == [(Gap(name(), 1, 1, "lost"), "")]
 
 
-def test_books_of_segments_deleted_long_ago_are_dropped_and_no_others(ledger):
+def test_books_of_segments_deleted_long_ago_are_dropped_and_no_others(ledger, monkeypatch):
+    monkeypatch.setattr(ledgers, "KEPT_SEGMENTS", 0)
     for number in (1, 2, 3):
         take(ledger, header(), record(2, of=name(number), guid=f"run-number-{number}"), footer(2), segment=name(number))
     ledger.commit()
@@ -322,6 +323,18 @@ def test_books_of_segments_deleted_long_ago_are_dropped_and_no_others(ledger):
     ledger.prune()
     assert [counts(ledger, f"run-number-{number}") for number in (1, 2, 3)] == [{}, *[{"shout": (1, 0, 0)}] * 2]
     assert ledger._db.execute("SELECT count(*) FROM gaps").fetchone() == (2,)
+
+
+def test_a_clock_that_is_wrong_for_a_while_drops_no_books_of_the_newest_segments(ledger, monkeypatch):
+    monkeypatch.setattr(ledgers, "KEPT_SEGMENTS", 2)
+    for number in (1, 2, 3):
+        take(ledger, header(), record(1, of=name(number), guid=f"run-number-{number}"), segment=name(number))
+    ledger.commit()
+    ledger.delete([name(1), name(2), name(3)])
+    in_ten_years = time.time() + 10 * 365 * 86400
+    monkeypatch.setattr(ledgers.time, "time", lambda: in_ten_years)
+    ledger.prune()
+    assert [bool(ledger.counts(f"run-number-{number}")) for number in (1, 2, 3)] == [False, True, True]
 
 
 # The file
