@@ -113,7 +113,7 @@ def append_all(kind: str, guid: str, many: Iterable[dict[Any, Any]], *, source: 
 def close() -> None:
     """End all segments of this process with a footer; the next append begins new ones. Runs at exit by itself."""
     if _pid == os.getpid():
-        for emitter in _emitters.values():
+        for emitter in list(_emitters.values()):
             emitter.close()
 
 
@@ -206,7 +206,7 @@ class _Emitter:
                 lines = segment.lines(call, texts, at)
                 whole = segment.write(lines)
                 if whole and call.kind in self.synced:
-                    self._sync(depth, lines[:whole])
+                    self._sync(depth, segment, lines[:whole])
                 if whole == len(lines):
                     return segment.name, segment.seq
                 # the line that was cut is no record and never will be: it comes again under a new id
@@ -219,10 +219,10 @@ class _Emitter:
             self.shut_until = time.monotonic() + RETRY_S
             raise type(self.shut_by)(str(self.shut_by)) from error
 
-    def _sync(self, depth: int, lines: list[bytes]) -> None:
+    def _sync(self, depth: int, segment: _Segment, lines: list[bytes]) -> None:
         """Sync; after an error, which is final for a file, put the same lines, ids and all, into a new segment."""
         try:
-            self.segments[depth].sync()
+            segment.sync()
         except OSError:
             self._leave(depth)
             segment = self.segments[depth] = _Segment(self.spool)
@@ -282,11 +282,12 @@ class _Emitter:
 
     def _end(self, depth: int) -> None:
         """Close a segment with its footer."""
-        segment = self.segments.pop(depth)
-        try:
-            segment.end(sync=bool(self.synced))
-        except OSError:
-            segment.leave()
+        segment = self.segments.pop(depth, None)
+        if segment:
+            try:
+                segment.end(sync=bool(self.synced))
+            except OSError:
+                segment.leave()
 
     def _leave(self, depth: int) -> None:
         """Close a segment as it is; without a footer its last line may be torn, and readers know that."""
@@ -336,25 +337,26 @@ class _Segment:
     """
 
     def __init__(self, spool: str) -> None:
-        self.name = f"{time.time_ns() // 1_000_000:012x}{hexlify(os.urandom(7)).decode()}"
         self.spool = spool
         self.seq = 0
         self.is_listed = False
         self.who = f',"host":{_quoted(_host())},"pid":{os.getpid()}'
         header = frames.frame(dumps(_header(), separators=(",", ":")).encode())
         self.size = len(header)
-        path = os.path.join(spool, f"{self.name}.seg")
         # a reader takes a segment without a lock for one that never grows again: it sees this one only when locked
-        self.fd = io.open_append(f"{path}.new", new=True)
+        unseen = os.path.join(spool, f"{_new_name()}.new")
+        self.fd = io.open_append(unseen, new=True)
         try:
             io.lock_shared(self.fd)
             _give_to_owner(self.fd, spool)
             if io.write(self.fd, header) != len(header):
-                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), path)
-            io.rename(f"{path}.new", path)
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), unseen)
+            # a name of its own, made here: a signal handler may have forked meanwhile, and only one can have the file
+            self.name = _new_name()
+            io.rename(unseen, os.path.join(spool, f"{self.name}.seg"))
         except OSError:
             self.leave()
-            io.unlink(f"{path}.new")
+            io.unlink(unseen)
             raise
 
     def lines(self, call: _Call, texts: list[str], at: int | None = None) -> list[bytes]:
@@ -402,6 +404,16 @@ class _Segment:
             io.close(fd)
         except OSError:
             pass  # closed by the process behind our back
+
+
+_newest_ms = 0
+
+
+def _new_name() -> str:
+    """Return a name that nobody has or will have; the names of one process are in the order of their making."""
+    global _newest_ms  # noqa: PLW0603 - it outlives every segment
+    _newest_ms = max(time.time_ns() // 1_000_000, _newest_ms + 1)
+    return f"{_newest_ms:012x}{hexlify(os.urandom(7)).decode()}"
 
 
 def _whole(lines: list[bytes], written: int) -> int:
