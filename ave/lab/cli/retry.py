@@ -11,6 +11,7 @@ from ave.lab.cli.output import many
 from ave.lab.config import Routing
 from ave.lab.logd.letters import DeadLetters
 from ave.lab.stores import Rejected, open_store
+from ave.lab.stores.base import put_all
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -80,7 +81,7 @@ def _offer(store: Store, dead: list[Rejected], name: str) -> Retried:
     while offered < len(dead) and not why_not:
         batch = dead[offered : offered + BATCH]
         try:
-            again = _put(store, batch)
+            again = put_all(store, [letter.record for letter in batch])
         except (StoreUnavailable, ConfigError) as error:
             why_not = str(error)
             continue
@@ -89,15 +90,3 @@ def _offer(store: Store, dead: list[Rejected], name: str) -> Retried:
         delivered += len(batch) - len(again)
     dead[:] = refused + dead[offered:]
     return Retried(name, delivered, refused, why_not)
-
-
-def _put(store: Store, batch: list[Rejected]) -> list[Rejected]:
-    """Put a batch; if the store fails at it in a way nobody foresaw, as it may have before, put it one by one."""
-    try:
-        return store.put([letter.record for letter in batch])
-    except (StoreUnavailable, ConfigError):
-        raise
-    except Exception as error:  # noqa: BLE001 - whatever it is, it is told, and the letter stays
-        if len(batch) > 1:
-            return [again for letter in batch for again in _put(store, [letter])]
-        return [Rejected(batch[0].record, f"{type(error).__name__}: {error}")]

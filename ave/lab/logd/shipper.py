@@ -16,7 +16,7 @@ from ave import io
 from ave.exceptions import ConfigError, StoreUnavailable
 from ave.lab.logd import wire
 from ave.lab.logd.letters import DeadLetters
-from ave.lab.stores.base import Rejected
+from ave.lab.stores.base import put_all
 from ave.record import segment_of, seq_of
 from ave.spool.cursors import Cursor
 from ave.spool.frames import RECORD, Line, kind_of
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from ave.lab.logd.watch import Watch
-    from ave.lab.stores.base import Store
+    from ave.lab.stores.base import Rejected, Store
     from ave.record import Record
 
 __all__ = ["Shipper"]
@@ -127,7 +127,7 @@ class Shipper(Thread):
         io.reached("batch-read")
         if batch:
             store = self._store = self._store or self._open()
-            rejected = _put(store, batch)
+            rejected = put_all(store, batch)
             io.reached("batch-stored")
             if rejected:
                 self._bury(rejected)
@@ -211,17 +211,3 @@ def _record(line: Line) -> Record | None:
         return wire.decode(line.payload)
     except ValueError:
         return None
-
-
-def _put(store: Store, batch: list[Record]) -> list[Rejected]:
-    """Put a batch; one that fails as a whole for an unforeseen reason is halved until the guilty record is found."""
-    try:
-        return store.put(batch)
-    except (StoreUnavailable, ConfigError, OSError):
-        raise
-    except Exception as error:
-        if len(batch) == 1:
-            log.exception("a store failed at one record", extra={"action": "store_error"})
-            return [Rejected(batch[0], f"{type(error).__name__}: {error}")]
-        middle = len(batch) // 2
-        return _put(store, batch[:middle]) + _put(store, batch[middle:])

@@ -5,17 +5,22 @@ Nothing here opens anything. The contract suite in `tests/lab/stores` holds ever
 
 from __future__ import annotations
 
+import logging
 from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING, Any
 
 import msgspec
+
+from ave.exceptions import ConfigError, StoreUnavailable
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Sequence
 
     from ave.record import Query, Record
 
-__all__ = ["DIFFERENT", "Rejected", "Store", "contains", "is_start_of", "matches", "order", "results"]
+__all__ = ["DIFFERENT", "Rejected", "Store", "contains", "is_start_of", "matches", "order", "put_all", "results"]
+
+log = logging.getLogger(__name__)
 
 #: The reason when an id comes back with another content: an alarm, for ids are never used twice.
 DIFFERENT = "different content under the same id"
@@ -82,6 +87,23 @@ class Store(ABC):
     @abstractmethod
     def close(self) -> None:
         """Release files and sockets. Safe to call twice."""
+
+
+def put_all(store: Store, batch: Sequence[Record]) -> list[Rejected]:
+    """Put a batch; one that fails as a whole for a reason nobody foresaw is halved until the guilty record is found.
+
+    Returns and raises what `Store.put` does.
+    """
+    try:
+        return store.put(batch)
+    except (StoreUnavailable, ConfigError, OSError):
+        raise
+    except Exception as error:
+        if len(batch) == 1:
+            log.exception("a store failed at one record", extra={"action": "store_error"})
+            return [Rejected(batch[0], f"{type(error).__name__}: {error}")]
+        middle = len(batch) // 2
+        return put_all(store, batch[:middle]) + put_all(store, batch[middle:])
 
 
 def order(record: Record) -> tuple[int, int, str]:
