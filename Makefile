@@ -12,6 +12,9 @@ TEST_PACKAGES := strace faketime
 
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 export PYTHONUTF8 := 1
+# on a disk, where a sync means something; /tmp may be in memory
+TMPDIR ?= /var/tmp
+export TMPDIR
 MAKEFLAGS += --no-print-directory
 
 .PHONY: help demo test lint bench chaos soak mutants doc clean

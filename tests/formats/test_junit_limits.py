@@ -117,9 +117,9 @@ def long_case(inside: str) -> dict:
 def test_a_large_attribute_is_whole():
     message = "m" * (1 << 19)
     parser = junit.Parser()
-    bodies = parser.feed(
-        f'<testsuite><testcase name="n"><failure message="{message}"/></testcase></testsuite>'.encode()
-    )
+    data = f'<testsuite><testcase name="n"><failure message="{message}"/></testcase></testsuite>'.encode()
+    # some versions of expat put a large token off until more comes
+    bodies = parser.feed(data) + parser.close()
     assert bodies[0]["message"] == message
     assert "left_out" not in bodies[0]
 
