@@ -165,9 +165,9 @@ def test_a_mount_with_a_blank_and_a_letter_in_its_name_is_found(tmp_path, monkey
     assert host._file_system_of("/lab ö/xy") == "ext4"
 
 
-def test_the_file_system_of_this_machine_is_known(home):
-    [finding] = host.file_system(home)
-    assert finding.what not in {"", "unknown"}
+def test_a_mounted_file_system_of_this_machine_is_known():
+    # the one that every machine has; in a change-root the one of `home` may not be listed
+    assert host._file_system_of("/proc/self") == "proc"
 
 
 def test_a_clock_before_the_installation_is_wrong(home, monkeypatch):
