@@ -28,6 +28,9 @@ from ave.testing import wait_until
 
 GUID = "20261122-nightly-17"
 
+#: The embedded store, below a home.
+DATABASE = ".ave/lab.db"
+
 #: What ends ave-logd or makes it read again: kept from a child until it has begun.
 SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 
@@ -43,11 +46,13 @@ class Child:
     def __init__(self, work, log):
         self.log = log
         self.status = None
+        said = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
         before = signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
         self.pid = os.fork()
         if self.pid == 0:
-            _be_child(work, log)
+            _be_child(work, said)
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
+        os.close(said)
 
     def send(self, number):
         if self.status is None:
@@ -69,13 +74,12 @@ class Child:
             return file.read()
 
 
-def _be_child(work, log):
+def _be_child(work, said):
     code = 70
     try:
-        fd = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
-        os.dup2(fd, 1)
-        os.dup2(fd, 2)
-        sys.stderr = open(2, "w", buffering=1, closefd=False)  # noqa: SIM115 - until the end of the process
+        os.dup2(said, 1)
+        os.dup2(said, 2)
+        sys.stderr = open(2, "w", buffering=1, errors="backslashreplace", closefd=False)  # noqa: SIM115 - until the end of the process
         homes.forget()
         code = work() or 0
     except SystemExit as error:
@@ -92,7 +96,7 @@ def fork(tmp_path):
     children = []
 
     def begin(work, name="child"):
-        children.append(Child(work, str(tmp_path / f"{name}.log")))
+        children.append(Child(work, str(tmp_path / f"{name}-{len(children)}.log")))
         return children[-1]
 
     yield begin
@@ -134,9 +138,12 @@ def drain(logd, home):
 
 def configure(home, name, **settings):
     """Write a configuration file."""
-    path = homes.config_file(name, str(home))
-    with open(path, "w", opener=lambda path, flags: os.open(path, flags, 0o600)) as file:
-        json.dump(settings, file)
+    write_settings(home, name, json.dumps(settings))
+
+
+def write_settings(home, name, text):
+    """Write a configuration file, which may be a broken one."""
+    io.replace_file(homes.config_file(name, str(home)), text.encode())
     homes.forget()
 
 
@@ -182,7 +189,7 @@ def kept(home):
 # What came of it
 
 
-def stored(home, database=".ave/lab.db", guid=GUID):
+def stored(home, database=DATABASE, guid=GUID):
     """Return the stored records of a run: id -> (kind, body)."""
     path = os.path.join(home, database)
     if not os.path.exists(path):
@@ -211,10 +218,10 @@ def balances(home, guid=GUID, *, gaps=(), rows=True):
     return found
 
 
-def nothing_lost_nothing_twice(home, unsaid=0):
+def nothing_lost_nothing_twice(home, database=DATABASE, unsaid=0):
     """Assert that what jobs were told is kept is stored, once; `unsaid`: jobs killed before they noted their last."""
     wanted = kept(home)
-    there = [(body["job"], body["n"]) for _, body in stored(home).values() if "job" in body]
+    there = [(body["job"], body["n"]) for _, body in stored(home, database).values() if "job" in body]
     assert len(there) == len(set(there)), "twice"
     assert wanted <= set(there), f"lost: {sorted(wanted - set(there))[:9]}"
     assert len(set(there) - wanted) <= unsaid

@@ -1,20 +1,17 @@
 """R6: ave-logd may die anywhere; what it left is taken up by the next start, with nothing lost and nothing twice."""
 
+# ruff: noqa: F811 - the names of fixtures that are imported
 from __future__ import annotations
 
 import os
-import shutil
 import signal
-from pathlib import Path
 
 import pytest
 from forked import (  # noqa: F401 - some are fixtures
     CALLS,
-    GUID,
     around_call,
     at_point,
     balances,
-    configure,
     die,
     drain,
     fork,
@@ -24,59 +21,20 @@ from forked import (  # noqa: F401 - some are fixtures
     nothing_lost_nothing_twice,
     points,
     segments,
-    stored,
 )
 from scale import SCALE, dice, scaled
+from scene import check, scene  # noqa: F401 - a fixture
 
-from ave import home as homes
-from ave.lab.logd.letters import DeadLetters
 from ave.testing import wait_until
-from tests.lab.logd.segments import footer, header, name, record, write
+
+pytestmark = pytest.mark.slow
 
 #: Times that each point is the one at which ave-logd dies, counted from its first reach; the promise names 5.
 REPEATS = 1 if SCALE < 5 else 5
 
-STORES = (".ave/lab.db", "search.db")
-
 
 @pytest.fixture
-def scene(home, logd):  # noqa: F811
-    """Make a spool in which an ave-logd that drains it comes past every point, with two stores to bring it to."""
-    spool = homes.ave(str(home), "spool")
-
-    def make():
-        shutil.rmtree(spool, ignore_errors=True)
-        for database in STORES:
-            for suffix in ("", "-wal", "-shm"):
-                Path(f"{home}/{database}{suffix}").unlink(missing_ok=True)
-        text = "x" * 30_000
-        write(spool, 1, header(), *(record(seq, body={"n": seq, "text": text}) for seq in range(1, 21)), footer(20))
-        write(spool, 2, header(), record(1, of=name(2)), record(2, of=name(2), time=10**30), footer(2))
-        write(spool, 3, header(), record(1, of=name(3)), b"damage\n", record(3, of=name(3)), footer(3))
-        return spool
-
-    configure(home, "elasticsearch", url="sqlite:///$HOME/search.db")
-    return make
-
-
-def check(home, spool):
-    """Assert that everything of the scene is where it belongs, once."""
-    expected = {f"{name(1)}-{seq}" for seq in range(1, 21)} | {f"{name(2)}-1", f"{name(3)}-1", f"{name(3)}-3"}
-    for database in STORES:
-        there = stored(home, database)
-        assert {id_ for id_, (kind, _) in there.items() if kind == "shout"} == expected
-        # a gap is told at least once
-        assert {body["first"] for kind, body in there.values() if kind == "gap"} == {2}
-    for store in os.listdir(f"{spool}/dead"):
-        assert [letter.record.id for letter in DeadLetters(spool, store).read()] == [f"{name(2)}-2"]
-    assert len(os.listdir(f"{spool}/dead")) == 2
-    assert segments(home) == []
-    found = balances(home, gaps=[(name(3), 2, 2)])
-    assert [row.emitted for row in found.rows if row.kind == "shout"] == [24]
-
-
-@pytest.fixture
-def dies(home, scene, logd, drain):  # noqa: F811
+def dies(home, scene, logd, drain):
     """Let ave-logd die by a fault, and another one go on; tell whether the first one died at all."""
 
     def run(fault):
@@ -96,7 +54,6 @@ def test_r6_there_are_enough_points():
     assert len(points()) + 2 * len(CALLS) >= 25
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("count", range(1, REPEATS + 1))
 @pytest.mark.parametrize("point", points())
 def test_r6_it_may_die_at_every_point(point, count, dies):
@@ -104,14 +61,12 @@ def test_r6_it_may_die_at_every_point(point, count, dies):
     assert died or count > 1, f"void: {point} was never reached"
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("when", ["before", "after"])
 @pytest.mark.parametrize("call", CALLS)
 def test_r6_it_may_die_around_every_file_operation(call, when, dies):
     assert dies(around_call([call], 1, **{when: die})), f"void: {call} was never called"
 
 
-@pytest.mark.slow
 def test_r6_it_may_die_before_any_file_operation(dies):
     random = dice("R6 operations")
     numbers = random.sample(range(2, 200), min(198, scaled(150)))
@@ -119,8 +74,7 @@ def test_r6_it_may_die_before_any_file_operation(dies):
     assert sum(died) >= len(numbers) // 2, "void: there are not as many operations"
 
 
-@pytest.mark.slow
-def test_r6_it_may_die_at_any_moment_while_jobs_emit(home, logd, drain, job):  # noqa: F811
+def test_r6_it_may_die_at_any_moment_while_jobs_emit(home, logd, drain, job):
     random = dice("R6 random")
     jobs = [job(f"job-{number}", pace_s=0.001) for number in range(3)]
     for _ in range(scaled(300)):

@@ -12,7 +12,7 @@ import sqlite3
 import time
 from contextlib import closing
 from functools import partial
-from threading import Event
+from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING
 
 from ave import home as homes
@@ -78,19 +78,22 @@ class Daemon:
         io.make_dirs(self.spool)
         self._make_way()
         self.books = Bookkeeper(home, self.watch, routing)
-        self._stop = Event()
-        self._reload = Event()
+        self._is_stopping = self._is_reloading = False
+        # unlike an Event, whose lock a handler may find taken by the very thread it interrupts
+        self._bell: SimpleQueue[None] = SimpleQueue()
         self._synced: dict[str, int] = {}
         self._next_sync = 0.0
         self._books_wait = 0.0
 
     def stop(self) -> None:
         """Ask for the end; safe in a signal handler."""
-        self._stop.set()
+        self._is_stopping = True
+        self._bell.put(None)
 
     def reload(self) -> None:
         """Ask for the configuration to be read again; safe in a signal handler."""
-        self._reload.set()
+        self._is_reloading = True
+        self._bell.put(None)
 
     def serve(self) -> int:
         """Work until stopped; returns the exit code."""
@@ -100,15 +103,15 @@ class Daemon:
         books = self.books
         # what frees the disk comes before what needs room on it
         steps = self._look, books.note_lost, books.keep, self._remove_delivered, books.prune, books.tell_gaps
-        while not self._stop.is_set():
+        while not self._is_stopping:
             began = time.monotonic()
             moved = self._take(*steps)
             self._sync_growing()
-            if self._reload.is_set():
-                self._reload.clear()
+            if self._is_reloading:
+                self._is_reloading = False
                 self._read_configuration()
             if not moved:
-                self._stop.wait(max(LOOK_S, (time.monotonic() - began) / LOOK_SHARE))
+                self._pause(max(LOOK_S, (time.monotonic() - began) / LOOK_SHARE))
         self._end()
         return 0
 
@@ -122,7 +125,7 @@ class Daemon:
         spool.close()  # what the books had to say is to be shipped, too
         self._take(self._look)
         for shipper in self.shippers:
-            while not self._stop.is_set() and shipper.step():
+            while not self._is_stopping and shipper.step():
                 pass
         while self._take(self.books.keep, self._remove_delivered):
             pass
@@ -132,7 +135,14 @@ class Daemon:
         self._end()
         for line in failed:
             log.error("not drained: %s", line, extra={"action": "not_drained"})
-        return 1 if failed or self._stop.is_set() else 0
+        return 1 if failed or self._is_stopping else 0
+
+    def _pause(self, seconds: float) -> None:
+        """Wait, but no longer than until somebody asks for something."""
+        try:
+            self._bell.get(timeout=seconds)
+        except Empty:
+            pass
 
     # The steps of one pass; each tells whether there was anything to do
 
@@ -141,7 +151,7 @@ class Daemon:
 
         StoreUnavailable: the books are broken, and no new ones can be begun.
         """
-        if self._stop.is_set() or time.monotonic() < self._books_wait:
+        if self._is_stopping or time.monotonic() < self._books_wait:
             return False
         try:
             results = [step() for step in steps]
@@ -264,7 +274,9 @@ class Daemon:
             return
         homes.forget()
         self.policy = _policy(self.home)
-        self._stop_shippers()
+        for shipper in self.shippers:
+            # not waited for: what it still brings home twice is stored once
+            shipper.stop()
         self._make_way()
         self.shippers = shippers
         self.books.follow(self.routing)

@@ -299,6 +299,21 @@ def test_a_reload_takes_the_new_configuration(daemon, store, spool, configure, h
     assert one.policy == "none"
 
 
+def test_a_reload_does_not_wait_for_a_store_that_does_not_answer(daemon, store, spool, caplog):
+    caplog.set_level("INFO")
+    hanging, asked = threading.Event(), threading.Event()
+    store.reject = lambda _: asked.set() or (hanging.wait() and "") or ""
+    write(spool, 1, header(), record(1), footer(1))
+    one = daemon()
+    with serving(one):
+        wait_until(asked.is_set)
+        one.reload()
+        wait_until(lambda: any("read the configuration again" in message for message in caplog.messages), 2)
+        hanging.set()
+        wait_until(lambda: segments(spool) == [])
+    assert len(store.records) == 1
+
+
 @pytest.mark.parametrize("file", ["panotti", "logd"])
 def test_a_reload_of_a_broken_configuration_keeps_the_old_one(file, daemon, store, spool, home, caplog):
     one = daemon()
