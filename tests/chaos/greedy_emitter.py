@@ -13,7 +13,8 @@ from ave import spool
 from ave.exceptions import SpoolFull
 from ave.spool import writer
 
-writer.SEGMENT_SIZE = 256 << 10
+#: Smaller than in real life, so that many are rolled.
+SEGMENT_SIZE = 256 << 10
 
 
 def main(home: str, size: int, verdicts: int, dice: random.Random) -> None:
@@ -38,4 +39,5 @@ def main(home: str, size: int, verdicts: int, dice: random.Random) -> None:
 
 
 if __name__ == "__main__":
+    writer.SEGMENT_SIZE = SEGMENT_SIZE
     main(sys.argv[1], int(sys.argv[2]), int(sys.argv[3]), random.Random(sys.argv[4]))
