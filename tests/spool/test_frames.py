@@ -91,3 +91,15 @@ def test_whatever_the_bytes_every_one_of_them_is_in_one_item_at_most(chunks, fin
     assert ends[-1] <= len(data)
     assert ends[-1] == len(data) or not final
     assert all(frame(item.payload)[:-1] == data[item.offset : item.end - 1] for item in found if isinstance(item, Line))
+
+
+def test_a_line_is_found_behind_damage_that_took_the_border_before_it():
+    first, second, third = (frames.frame(b'{"id":"%d"}' % n) for n in range(3))
+    data = b"\0" * len(first) + second + third
+    found = frames.scan(data, 0, final=False)
+    assert [(item.offset, item.end) for item in found] == [
+        (0, len(first)),
+        (len(first), len(first + second)),
+        (len(first + second), len(data)),
+    ]
+    assert [type(item) for item in found] == [frames.Damage, frames.Line, frames.Line]

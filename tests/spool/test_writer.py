@@ -411,7 +411,10 @@ def test_a_value_that_takes_a_lock_of_its_own_makes_no_deadlock(spool):
         other = threading.Thread(target=append, args=(Locked(),), daemon=True)
         other.start()
         assert entered.wait(10)
-        append(1)  # while the other one waits for the lock inside its append
+        third = threading.Thread(target=append, args=(1,), daemon=True)
+        third.start()  # while the other one waits for the lock inside its append
+        third.join(10)
+        assert not third.is_alive()
     other.join(10)
     assert not other.is_alive()
     assert numbers(spool) == [1, "locked"]
