@@ -9,6 +9,7 @@ and nothing else. Reading is linear in the input, whatever the input.
 from __future__ import annotations
 
 import re
+from itertools import islice
 from zlib import crc32
 
 __all__ = ["FOOTER", "HEADER", "LINE_MAX", "RECORD", "Damage", "Line", "frame", "kind_of", "scan"]
@@ -18,6 +19,10 @@ LINE_MAX = 1 << 20
 
 _PREFIX = re.compile(rb"([0-9a-f]{8}) ([0-9a-f]{8}) ")
 _PREFIX_SIZE = 18
+
+#: Places without a border before them where a line is looked for in one stretch of damage; a few, or hostile bytes
+#: could make reading quadratic.
+INSIDE_TRIES = 4
 _BORDER = re.compile(rb"\n(?=[0-9a-f]{8} [0-9a-f]{8} )")
 
 HEADER, FOOTER, RECORD = "header", "footer", "record"
@@ -85,7 +90,7 @@ def scan(data: bytes, base: int, final: bool) -> list[Line | Damage]:
             behind = _border(data, here)
         if behind < 0 and not final and size - here <= LINE_MAX + _PREFIX_SIZE:
             return found
-        here, begin = (behind + 1 if behind >= 0 else size), here
+        here, begin = _inside(data, here, behind) or (behind + 1 if behind >= 0 else size), here
         _damaged(found, base + begin, base + here, torn=behind < 0 and final)
     return found
 
@@ -98,6 +103,17 @@ def _border(data: bytes, start: int) -> int:
     # near the end, the prefix behind a LF may be unfinished; before that, no LF has a line behind it
     behind = data.find(b"\n", max(start, len(data) - _PREFIX_SIZE))
     return behind if behind >= 0 else data.rfind(b"\n", start)
+
+
+def _inside(data: bytes, here: int, behind: int) -> int:
+    """Return where between damage and the next border a whole line begins, the border before it lost; 0 if none."""
+    for prefix in islice(_PREFIX.finditer(data, here + 1, max(here, behind)), INSIDE_TRIES):
+        end = prefix.end() + int(prefix[2], 16)
+        if end > behind or data.find(b"\n", prefix.end(), end + 1) != end:
+            continue
+        if crc32(data[prefix.end() : end], crc32(prefix[2] + b" ")) == int(prefix[1], 16):
+            return prefix.start()
+    return 0
 
 
 def _damaged(found: list[Line | Damage], offset: int, end: int, *, torn: bool) -> None:

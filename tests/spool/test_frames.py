@@ -94,12 +94,12 @@ def test_whatever_the_bytes_every_one_of_them_is_in_one_item_at_most(chunks, fin
 
 
 def test_a_line_is_found_behind_damage_that_took_the_border_before_it():
-    first, second, third = (frames.frame(b'{"id":"%d"}' % n) for n in range(3))
+    first, second, third = (frame(b'{"id":"%d"}' % n) for n in range(3))
     data = b"\0" * len(first) + second + third
-    found = frames.scan(data, 0, final=False)
+    found = scan(data, 0, final=False)
     assert [(item.offset, item.end) for item in found] == [
         (0, len(first)),
-        (len(first), len(first + second)),
-        (len(first + second), len(data)),
+        (len(first), len(first) + len(second)),
+        (len(first) + len(second), len(data)),
     ]
-    assert [type(item) for item in found] == [frames.Damage, frames.Line, frames.Line]
+    assert [type(item) for item in found] == [Damage, Line, Line]
