@@ -81,7 +81,7 @@ def survives(home, scene, logd, drain):
 @pytest.mark.parametrize("number", [errno.ENOSPC, errno.EIO])
 def test_r15_any_one_operation_may_fail(number, survives):
     random = dice(f"R15 one-shot {number}")
-    operations = random.sample(range(1, 200), scaled(150))
+    operations = random.sample(range(1, 200), scaled(100))
     said = [survives(around_call(CALLS, n, before=raising(number))) for n in operations]
     assert sum(os.strerror(number) in one for one in said) > len(said) // 3, "void: hardly one of them was told"
 

@@ -61,7 +61,7 @@ def test_r6_it_may_die_at_every_point(point, count, dies):
     assert died or count > 1, f"void: {point} was never reached"
 
 
-@pytest.mark.parametrize("when", ["before", "after"])
+@pytest.mark.parametrize("when", ["after"] if SCALE < 5 else ["before", "after"])
 @pytest.mark.parametrize("call", CALLS)
 def test_r6_it_may_die_around_every_file_operation(call, when, dies):
     assert dies(around_call([call], 1, **{when: die})), f"void: {call} was never called"

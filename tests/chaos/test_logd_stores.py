@@ -83,7 +83,7 @@ def test_r7_cursors_are_only_an_optimisation(spoil, home, spool, logd, drain, jo
     cursors = Path(spool, "cursors")
     jobs = [job(f"job-{number}", pace_s=0.002) for number in range(2)]
     old = {}
-    for _ in range(scaled(200)):
+    for _ in range(scaled(120)):
         before = len(stored(home, "search.db"))
         serving = logd()
         wait_until(lambda: len(stored(home, "search.db")) > before + random.randrange(50))  # noqa: B023

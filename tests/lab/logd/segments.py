@@ -63,6 +63,8 @@ def refusal(
 def write(spool: Any, number: int, *lines: bytes) -> str:
     """Write a segment that nobody holds open, so it is final; return its name."""
     os.makedirs(spool, exist_ok=True)
-    with open(reader.path(str(spool), name(number)), "wb") as file:
+    path = reader.path(str(spool), name(number))
+    with open(f"{path}.new", "wb") as file:
         file.write(b"".join(lines))
+    os.rename(f"{path}.new", path)  # whoever watches sees it whole, as the writer's
     return name(number)
