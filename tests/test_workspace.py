@@ -77,6 +77,13 @@ def test_settings_come_from_the_home(configure, tmp_path):
     assert workspace.config["tools"] == {"ls": "/bin/ls"}
 
 
+def test_settings_are_read_once_per_process(configure, home):
+    configure({"root": "~/one"})
+    assert Workspace().root == f"{home}/one"
+    configure({"root": "~/two"})
+    assert Workspace().root == f"{home}/one"
+
+
 def test_settings_come_from_another_home(tmp_path):
     other = tmp_path / "other" / ".ave" / "config"
     other.mkdir(parents=True)

@@ -51,7 +51,7 @@ CHUNK = 32 * 1024
 #: but tiny attributes takes 80 MB.
 TOKEN_MAX = 3 << 20
 
-#: Levels of elements.
+#: Levels of elements, those of cases not counted.
 DEPTH_MAX = 64
 
 #: Different names of elements and attributes; expat never forgets one.
@@ -178,37 +178,44 @@ class Parser:
         raise self._damage("document types and entities are refused: they can read files and fill the memory")
 
     def _start(self, tag: str, attributes: dict[str, str]) -> None:
-        self._depth = depth = self._depth + 1
-        if not 1 < depth <= DEPTH_MAX:
-            self._check_depth(tag)
-        # nearly all elements are cases without anything inside: they are spared the tables and what else they can be
-        if tag == "testcase":
-            if self._body is not None:
-                self._end_case(self._body)
+        # nearly all elements are cases with nothing inside: they are spared the table, and counted in no depth
+        if tag == "testcase" and self._body is None and self._suites:
             self._body = body = begin(attributes, self._blank)
             if body["result"] != "passed":
                 self._case = Case()
-        elif enter := _ENTER.get(tag):
+            return
+        self._depth += 1
+        if not 1 < self._depth <= DEPTH_MAX:
+            self._check_depth(tag)
+        enter = _ENTER.get(tag)
+        if enter:
             enter(self, tag, attributes)
 
     def _end(self, tag: str) -> None:
-        self._depth -= 1
-        if tag == "testcase":
-            body = self._body
-            if body is None or self._case is not None:
-                self._end_case(body)
-            else:
+        body = self._body
+        if tag == "testcase" and body is not None:
+            if self._case is None:
                 self._read.append(body)
                 self._body = None
-        elif leave := _LEAVE.get(tag):
+            else:
+                self._end_case(body)
+            return
+        self._depth -= 1
+        leave = _LEAVE.get(tag)
+        if leave:
             leave(self)
 
-    def _end_case(self, body: Body | None) -> None:
-        if body is not None:
-            attempts = (self._case or Case()).attempts(body)
-            self._read += attempts
-            self._failures += [attempt for attempt in attempts if attempt["result"] == "failure"]
+    def _end_case(self, body: Body) -> None:
+        attempts = (self._case or Case()).attempts(body)
+        self._read += attempts
+        self._failures += [attempt for attempt in attempts if attempt["result"] == "failure"]
         self._body = self._case = self._outcome = self._property = None
+
+    def _enter_case(self, tag: str, attributes: dict[str, str]) -> None:
+        """Begin a case inside another, which is over with that; the end that is left over is counted in the depth."""
+        if self._body is not None:
+            self._end_case(self._body)
+            self._start(tag, attributes)
 
     def _check_depth(self, tag: str) -> None:
         if self._depth > DEPTH_MAX:
@@ -216,8 +223,8 @@ class Parser:
         if tag not in {"testsuites", "testsuite"}:
             raise self._damage(f"the root element must be testsuites or testsuite, found {tag[:100]}")
 
-    def _enter_suite(self, _tag: str, attributes: dict[str, str]) -> None:
-        self._suites.append(attributes.get("name", ""))
+    def _enter_suite(self, tag: str, attributes: dict[str, str]) -> None:
+        self._suites.append(attributes.get("name", "") if tag == "testsuite" else "")
         self._blank = new(self._suites)
 
     def _leave_suite(self) -> None:
@@ -242,7 +249,7 @@ class Parser:
     def _enter_outcome(self, tag: str, attributes: dict[str, str]) -> None:
         case = self._inside()
         self._outcome = outcome = case.add_outcome(tag, attributes) if case else None
-        self._listen(outcome.add if outcome else None)
+        self._listen(outcome.text.add if outcome else None)
 
     def _leave_outcome(self) -> None:
         self._outcome = None
@@ -251,13 +258,13 @@ class Parser:
     def _enter_stack(self, _tag: str, _attributes: dict[str, str]) -> None:
         """Surefire puts the text of other attempts into an element of its own; around it is nothing but blanks."""
         if self._outcome:
-            self._outcome.pieces.clear()
+            self._outcome.text.pieces.clear()
             self._listeners[-1] = None
-        self._listen(self._outcome.add if self._outcome else None)
+        self._listen(self._outcome.text.add if self._outcome else None)
 
     def _enter_output(self, tag: str, _attributes: dict[str, str]) -> None:
         speaker = self._outcome or self._inside()
-        self._listen(speaker.outputs[tag].add if speaker else None)
+        self._listen(speaker.output(tag).add if speaker else None)
 
     def _enter_property(self, _tag: str, attributes: dict[str, str]) -> None:
         name, value, case = attributes.get("name"), attributes.get("value"), self._inside()
@@ -278,7 +285,9 @@ class Parser:
 
 
 _ENTER: dict[str, Callable[[Parser, str, dict[str, str]], None]] = {
+    "testsuites": Parser._enter_suite,
     "testsuite": Parser._enter_suite,
+    "testcase": Parser._enter_case,
     "property": Parser._enter_property,
     "stackTrace": Parser._enter_stack,
     "system-out": Parser._enter_output,
@@ -286,6 +295,7 @@ _ENTER: dict[str, Callable[[Parser, str, dict[str, str]], None]] = {
     **dict.fromkeys(OUTCOMES, Parser._enter_outcome),
 }
 _LEAVE: dict[str, Callable[[Parser], None]] = {
+    "testsuites": Parser._leave_suite,
     "testsuite": Parser._leave_suite,
     "property": Parser._leave_property,
     "stackTrace": Parser._unlisten,

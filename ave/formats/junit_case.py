@@ -152,16 +152,6 @@ class Tail:
         return "".join(self._pieces)[-OUTPUT_MAX:]
 
 
-class Outputs(dict[str, Tail]):
-    """The outputs of an attempt by their elements; each may come in several."""
-
-    __slots__ = ()
-
-    def __missing__(self, tag: str) -> Tail:
-        tail = self[tag] = Tail()
-        return tail
-
-
 class Text:
     """The text of an element, as far as its case has room."""
 
@@ -178,32 +168,49 @@ class Text:
             self.pieces.append(piece)
 
 
-class Outcome(Text):
-    """One element of OUTCOMES; the text is the trace."""
+class Speaker:
+    """What may have outputs: by their elements, of which each may come in several."""
 
-    __slots__ = ("attributes", "kind", "message", "outputs", "result")
+    __slots__ = ("outputs",)
 
-    def __init__(self, case: Case, result: str, message: str, kind: str, attributes: dict[str, str]) -> None:
-        self.case = case
-        self.pieces = []
+    outputs: dict[str, Tail]
+
+    def output(self, tag: str) -> Tail:
+        """Return what takes the next piece of an output."""
+        tail = self.outputs.get(tag)
+        if tail is None:
+            tail = self.outputs[tag] = Tail()
+        return tail
+
+
+class Outcome(Speaker):
+    """One element of OUTCOMES; the text of it is the trace."""
+
+    __slots__ = ("duration", "kind", "message", "place", "result", "start", "text")
+
+    def __init__(self, result: str, place: int, message: str, kind: str, text: Text) -> None:
         self.result = result
+        self.place = place
         self.message = message
         self.kind = kind
-        self.attributes = attributes
-        self.outputs = Outputs()
+        self.text = text
+        self.duration = nan
+        self.start = ""
+        self.outputs = {}
 
 
-class Case:
+class Case(Speaker):
     """What the elements inside a case say."""
 
-    __slots__ = ("_left_out", "_outcomes", "_properties", "_room", "_worst", "outputs")
+    __slots__ = ("_has_others", "_left_out", "_outcomes", "_properties", "_room", "_worst")
 
     def __init__(self) -> None:
-        self.outputs = Outputs()
+        self.outputs = {}
         self._room = CASE_MAX
         self._left_out = 0
         self._worst = ""
-        self._outcomes: tuple[list[Outcome], list[Outcome], list[Outcome]] = ([], [], [])
+        self._outcomes: list[Outcome] = []
+        self._has_others = False
         self._properties: list[tuple[str, str]] = []
 
     def take(self, text: str) -> str:
@@ -229,45 +236,53 @@ class Case:
         message, kind = attributes.get("message", ""), attributes.get("type", "")
         if result == "skipped":
             result = "xfailed" if kind == "pytest.xfail" else "xpassed" if message == XPASS else "skipped"
-        if place == OWN and (not self._worst or SEVERITY[result] > SEVERITY[self._worst]):
+        if place != OWN:
+            self._has_others = True
+        elif not self._worst or SEVERITY[result] > SEVERITY[self._worst]:
             self._worst = result
         if self._room <= 0:
             self._left_out += len(message)
             return None
-        outcome = Outcome(self, result, self.take(message), self.take(kind), attributes)
-        self._outcomes[place].append(outcome)
+        outcome = Outcome(result, place, message and self.take(message), kind and self.take(kind), Text(self))
+        if place != OWN:
+            outcome.duration, outcome.start = seconds(attributes.get("time", "")), attributes.get("timestamp", "")
+        self._outcomes.append(outcome)
         return outcome
 
     def attempts(self, body: Body) -> list[Body]:
         """Complete a body of `begin`; return it among those of the other attempts, in their order."""
-        before, own, after = self._outcomes
         if self._worst:
             body["result"] = self._worst
         elif body["result"] == "flaky":
             body["result"] = "passed"
-            before.append(Outcome(self, "failure", FLAKY, "", {}))
-        if own:
-            alike = FAILED if self._worst in FAILED else (self._worst,)
-            _tell(body, [outcome for outcome in own if outcome.result in alike])
-        if body["result"] in FAILED:
+            self._outcomes.append(Outcome("failure", BEFORE, FLAKY, "", Text(self)))
+            self._has_others = True
+        outcomes, result = self._outcomes, body["result"]
+        if len(outcomes) > 1 or self._has_others:
+            alike = FAILED if result in FAILED else (result,)
+            outcomes = [outcome for outcome in outcomes if outcome.place == OWN and outcome.result in alike]
+        if outcomes:
+            _tell(body, outcomes)
+        if self.outputs and result in FAILED:
             self._add_outputs(body, self.outputs)
         if self._properties:
             self._add_properties(body["properties"])
-        bodies = [body]
-        if before or after:
-            bodies = [self._attempt(body, one) for one in before] + bodies + [self._attempt(body, one) for one in after]
+        bodies = self._among_others(body) if self._has_others else [body]
         if self._left_out:
             body["left_out"] = self._left_out
         return bodies
 
+    def _among_others(self, body: Body) -> list[Body]:
+        before, _, after = ([one for one in self._outcomes if one.place == place] for place in (BEFORE, OWN, AFTER))
+        return [*(self._attempt(body, one) for one in before), body, *(self._attempt(body, one) for one in after)]
+
     def _attempt(self, case: Body, outcome: Outcome) -> Body:
         body = {key: case[key] for key in IDENTITY if key in case}
         body |= {"result": outcome.result, "attempt": 1, "properties": {}}
-        duration, start = seconds(outcome.attributes.get("time", "")), outcome.attributes.get("timestamp")
-        if duration >= 0:
-            body["duration"] = duration
-        if start:
-            body["start"] = start
+        if outcome.duration >= 0:
+            body["duration"] = outcome.duration
+        if outcome.start:
+            body["start"] = outcome.start
         _tell(body, [outcome])
         self._add_outputs(body, outcome.outputs)
         return body
@@ -281,7 +296,7 @@ class Case:
             else:
                 properties[name] = [properties[name], value]
 
-    def _add_outputs(self, body: Body, outputs: Outputs) -> None:
+    def _add_outputs(self, body: Body, outputs: dict[str, Tail]) -> None:
         for tag, tail in outputs.items():
             text = tail.whole()
             if text.strip():
@@ -293,7 +308,7 @@ def _tell(body: Body, outcomes: list[Outcome]) -> None:
     """Put into a body what outcomes say; several are joined."""
     messages, traces, kinds = [], [], []
     for outcome in outcomes:
-        trace = "".join(outcome.pieces)
+        trace = "".join(outcome.text.pieces)
         told = trace.strip()
         message = outcome.message or told.partition("\n")[0].strip() or outcome.kind
         if message:

@@ -75,9 +75,9 @@ def test_four_hundred_thousand_cases_take_no_more_memory():
 @pytest.mark.parametrize(
     ("what", "unit"),
     [
-        ("<failure>", "line of the trace %d\\n"),
+        ("<failure>", f"{'x' * 300} %d\\n"),
         ("<failure>", "<a/>x%d"),
-        ("<failure/><system-out>", "line of the output %d\\n"),
+        ("<failure/><system-out>", f"{'x' * 300} %d\\n"),
         ("<properties>", "<property name='n%d' value='v'/>"),
         ("", "<failure message='m'>t%d</failure>"),
         ("<failure/>", "<rerunFailure message='m'><stackTrace>t%d</stackTrace></rerunFailure>"),
@@ -146,6 +146,7 @@ def test_properties_and_attempts_beyond_the_limit_are_counted(monkeypatch):
     monkeypatch.setattr(junit_case, "CASE_MAX", 300)
     body = long_case("".join(f'<property name="a{n}" value="bcd"/>' for n in range(10)))
     assert 0 < len(body["properties"]) < 10
+    assert all(body["properties"])
     assert body["left_out"] > 0
 
 
@@ -156,6 +157,14 @@ def test_a_failure_counts_though_there_is_no_room_for_what_it_says(monkeypatch):
         b'<testsuite><testcase name="n"><skipped>s</skipped><failure message="m"/></testcase></testsuite>'
     )
     assert body["result"] == "failure"
+
+
+def test_pieces_of_a_text_beyond_the_limit_leave_nothing_behind(monkeypatch):
+    monkeypatch.setattr(junit_case, "CASE_MAX", 1000)
+    text = junit_case.Text(junit_case.Case())
+    for _ in range(1000):
+        text.add("abc")
+    assert len(text.pieces) < 20
 
 
 def test_memory_of_a_parser_goes_when_it_is_closed():
