@@ -252,6 +252,8 @@ class Parser:
         self._listen(outcome.text.add if outcome else None)
 
     def _leave_outcome(self) -> None:
+        if self._case and self._outcome and self._outcome.outputs:
+            self._case.end_outcome(self._outcome)
         self._outcome = None
         self._unlisten()
 

@@ -249,6 +249,10 @@ class Case(Speaker):
         self._outcomes.append(outcome)
         return outcome
 
+    def end_outcome(self, outcome: Outcome) -> None:
+        """Count the outputs of another attempt, now that they grow no more, as texts of the case."""
+        self._room -= sum(min(tail.length, OUTPUT_MAX) for tail in outcome.outputs.values())
+
     def attempts(self, body: Body) -> list[Body]:
         """Complete a body of `begin`; return it among those of the other attempts, in their order."""
         if self._worst:

@@ -81,6 +81,7 @@ def test_four_hundred_thousand_cases_take_no_more_memory():
         ("<properties>", "<property name='n%d' value='v'/>"),
         ("", "<failure message='m'>t%d</failure>"),
         ("<failure/>", "<rerunFailure message='m'><stackTrace>t%d</stackTrace></rerunFailure>"),
+        ("<failure/>", f"<rerunFailure><system-out>%d {'x' * 500}</system-out></rerunFailure>"),
     ],
 )
 def test_one_case_with_a_great_deal_inside_takes_little_memory(what, unit):
@@ -148,6 +149,14 @@ def test_properties_and_attempts_beyond_the_limit_are_counted(monkeypatch):
     assert 0 < len(body["properties"]) < 10
     assert all(body["properties"])
     assert body["left_out"] > 0
+
+
+def test_outputs_of_attempts_leave_less_room_for_further_ones(monkeypatch):
+    monkeypatch.setattr(junit_case, "CASE_MAX", 5000)
+    rerun = f"<rerunFailure><system-out>{'x' * 1000}</system-out></rerunFailure>"
+    parser = junit.Parser()
+    bodies = parser.feed(f'<testsuite><testcase name="n"><failure/>{rerun * 100}</testcase></testsuite>'.encode())
+    assert 3 < len(bodies) < 8
 
 
 def test_a_failure_counts_though_there_is_no_room_for_what_it_says(monkeypatch):
