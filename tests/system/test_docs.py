@@ -18,6 +18,7 @@ from ave.lab import logd
 from ave.lab.cli.program import ave
 from ave.lab.config import SETTINGS
 from ave.record import KINDS, RESULTS, Record
+from ave.spool import frames
 
 DOC = Path(__file__).parents[2] / "doc"
 
@@ -61,6 +62,12 @@ def test_every_key_of_the_spool_is_in_the_reference():
 def test_every_field_kind_and_result_is_in_the_reference():
     assert [name for name in Record.FIELDS if f"`{name}`" not in page("record")] == []
     assert [name for name in (*KINDS, *RESULTS) if f"`{name}`" not in page("kinds")] == []
+
+
+def test_the_segment_in_the_reference_is_a_whole_one():
+    [text] = re.findall(r"code-block:: text\n\n((?:    .*\n)+)", page("spool"))
+    lines = frames.scan(textwrap.dedent(text).encode(), 0, final=True)
+    assert [frames.kind_of(line.payload) for line in lines] == [frames.HEADER, frames.RECORD, frames.FOOTER]
 
 
 def test_every_error_is_in_the_reference():
