@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 
 import pytest
@@ -72,6 +73,14 @@ def test_r6_it_may_die_before_any_file_operation(dies):
     numbers = random.sample(range(2, 200), min(198, scaled(150)))
     died = [dies(around_call(CALLS, n, before=die)) for n in numbers]
     assert sum(died) >= len(numbers) // 2, "void: there are not as many operations"
+
+
+def test_r6_what_it_removed_is_not_taken_for_lost_even_if_the_cursors_are(home, scene, logd, drain):
+    spool = scene()
+    assert logd("--once", fault=at_point("segment-unlinked", 1)).wait() == -signal.SIGKILL
+    shutil.rmtree(f"{spool}/cursors")
+    drain()
+    check(home, spool)
 
 
 def test_r6_it_may_die_at_any_moment_while_jobs_emit(home, logd, drain, job):

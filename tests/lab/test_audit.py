@@ -264,6 +264,25 @@ def test_a_segment_that_is_removed_while_one_looks_is_not_taken_for_lost(home, s
     assert reader.list_segments(spool) == []
 
 
+def test_what_is_emitted_and_stored_while_one_looks_is_in_the_books_too(home, spool, store, daemon, monkeypatch):
+    monkeypatch.setattr(audits, "TRIES", 1)
+    write(spool, 1, header(), record(1), footer(1))
+    one = daemon()
+
+    def count(guid, hosts=()):
+        write(spool, 2, header(), record(1, of=name(2)), footer(1))
+        one.watch.look()
+        for shipper in one.shippers:
+            while shipper.step():
+                pass
+        return type(store).count(store, guid, hosts)
+
+    monkeypatch.setattr(store, "count", count)
+    found = audit(home, GUID)
+    assert found.ok
+    assert [row.emitted for row in found.rows] == [2]
+
+
 def test_it_balances_at_every_moment_while_jobs_emit_and_the_daemon_ships(home, configure, daemon):
     configure("panotti", enabled=True)
     one = daemon()

@@ -383,4 +383,6 @@ EMITTER = [
     ),
 ]
 
-MUTANTS = [*EMITTER]
+from logd_rows import LOGD  # noqa: E402 - it needs the class above
+
+MUTANTS = [*EMITTER, *LOGD]

@@ -13,7 +13,7 @@ from ave import io, spool
 from ave.exceptions import StoreUnavailable
 from ave.lab.logd.books import enter, lose_vanished
 from ave.lab.logd.ledger import Ledger
-from ave.lab.logd.places import damaged, set_aside
+from ave.lab.logd.places import damaged, set_aside, sweep
 from ave.record import KINDS
 from ave.spool import reader
 
@@ -136,11 +136,12 @@ class Bookkeeper:
         return bool(gaps)
 
     def prune(self) -> bool:
-        """Drop books that are too old, once in a while."""
+        """Drop books that are too old, and what was never finished, once in a while."""
         if time.monotonic() < self._next_prune:
             return False
         self._next_prune = time.monotonic() + PRUNE_S
         self.ledger.prune()
+        sweep(self.watch.spool)
         return True
 
     def _keep_evidence(self, name: str, damage: Damage) -> None:

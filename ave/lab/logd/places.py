@@ -13,9 +13,12 @@ from ave import io
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
-__all__ = ["damaged", "make_way", "set_aside"]
+__all__ = ["damaged", "make_way", "set_aside", "sweep"]
 
 log = logging.getLogger(__name__)
+
+#: Seconds after which a file that waits for its name has nobody any more who would give it one.
+UNFINISHED_S = 3600.0
 
 
 def damaged(spool: str) -> str:
@@ -44,6 +47,18 @@ def set_aside(spool: str, place: str, why: object) -> None:
     aside = os.path.join(damaged(spool), f"{place.replace('/', '-')}-{time.time_ns()}")
     io.rename(os.path.join(spool, place), aside)
     log.error("%s in the spool %s: moved to %s", place, why, aside, extra={"action": "set_aside"})
+
+
+def sweep(spool: str) -> None:
+    """Remove the files of processes that were killed before they could give them their names."""
+    for directory in (spool, os.path.join(spool, "cursors"), os.path.join(spool, "damaged")):
+        try:
+            names = os.listdir(directory)
+        except FileNotFoundError:
+            continue
+        for path in (os.path.join(directory, name) for name in names if name.endswith(".new")):
+            if time.time() - os.lstat(path).st_mtime > UNFINISHED_S:
+                io.unlink(path)
 
 
 def _expect(spool: str, place: str, is_right: Callable[[int], bool]) -> None:

@@ -174,6 +174,15 @@ def test_a_store_that_is_not_required_makes_nothing_lost(books, spool, home, con
     assert books.ledger.gaps(GUID) == []
 
 
+def test_what_is_old_or_unfinished_is_swept_away_once_in_a_while(books, spool, monkeypatch):
+    with open(f"{spool}/0193.new", "w"):
+        pass
+    os.utime(f"{spool}/0193.new", (1, 1))
+    assert books.prune()
+    assert not os.path.exists(f"{spool}/0193.new")
+    assert not books.prune(), "not again before an hour is over"
+
+
 # The file
 
 

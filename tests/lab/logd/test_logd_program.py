@@ -176,6 +176,18 @@ def test_a_file_that_others_can_read_is_refused(file, run, home):
     assert audit(home, GUID).rows[0].stored == {"embedded": 2}
 
 
+@pytest.mark.parametrize("umask", [0o000, 0o077])
+def test_nobody_else_may_read_what_it_makes_whatever_the_umask(umask, run, home):
+    emit.append("shout", GUID, {"n": 1}, source="test")
+    emit.close()
+    with open(homes.ave(home, "spool", f"{'0' * 26}.seg"), "wb") as file:
+        file.write(b"damage\n" * 9)
+    assert run("--once", umask=umask)[0] == 0
+    for root, directories, files in os.walk(homes.ave(home)):
+        assert {os.stat(os.path.join(root, one)).st_mode & 0o777 for one in directories} <= {0o700}
+        assert {os.stat(os.path.join(root, one)).st_mode & 0o777 for one in files} <= {0o600}
+
+
 def test_books_of_a_newer_version_end_it_with_2(run, home):
     run("--once")
     with closing(sqlite3.connect(homes.ave(home, "spool", "ledger.db"))) as db:

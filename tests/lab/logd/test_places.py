@@ -4,7 +4,7 @@ import os
 
 import pytest
 
-from ave.lab.logd.places import damaged, make_way
+from ave.lab.logd.places import damaged, make_way, sweep
 from tests.lab.logd.segments import footer, header, record, write
 
 WAYS = {
@@ -55,3 +55,16 @@ def test_what_is_in_the_place_of_the_damaged_is_kept_beside_it(spool):
     [kept] = [entry for entry in os.listdir(spool) if entry.startswith("damaged-")]
     with open(f"{spool}/{kept}") as file:
         assert file.read() == "mine"
+
+
+def test_what_a_killed_process_left_without_a_name_is_swept_away_after_an_hour(daemon, store, spool):
+    for directory in ("cursors", "damaged"):
+        os.mkdir(f"{spool}/{directory}")
+    old, fresh = ("0193.new", "size.17.new", "cursors/embedded.17.new", "damaged/x.17.new"), ("0194.new", "notes.txt")
+    for place in (*old, *fresh):
+        with open(f"{spool}/{place}", "w"):
+            pass
+    for place in (*old, "notes.txt"):
+        os.utime(f"{spool}/{place}", (1, 1))
+    sweep(spool)
+    assert [place for place in (*old, *fresh) if os.path.exists(f"{spool}/{place}")] == list(fresh)

@@ -83,7 +83,9 @@ def test_a_batch_has_so_many_records_at_most(make, store, watch, spool):
 
 def test_a_batch_has_about_so_many_bytes_at_most(shipper, store, watch, spool):
     size = len(record(1, body={"n": 1, "text": "x" * 50_000}))
-    write(spool, 1, header(), *(record(seq, body={"n": seq, "text": "x" * 50_000}) for seq in range(1, 31)))
+    for number in (1, 2, 3):
+        bodies = ({"n": seq, "text": "x" * 50_000} for seq in range(1, 11))
+        write(spool, number, header(), *(record(body["n"], body=body, of=name(number)) for body in bodies))
     watch.look()
     drain(shipper)
     assert max(map(len, store.batches)) <= shippers.BATCH_BYTES // size + 1
