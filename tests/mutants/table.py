@@ -113,9 +113,15 @@ EMITTER = [
     ),
     Mutant(
         *("R4", "damage swallows the line behind it", FRAMES),
-        "here, begin = (behind + 1 if behind >= 0 else size), here",
-        "here, begin = (behind + 2 if behind >= 0 else size), here",
+        "(behind + 1 if behind >= 0 else size), here",
+        "(behind + 2 if behind >= 0 else size), here",
         "tests/chaos/test_emitter_damage.py -k r4",
+    ),
+    Mutant(
+        *("R4", "a line is lost with the border before it", FRAMES),
+        "_inside(data, here, behind) or (behind",
+        "(behind",
+        "tests/spool/test_frames.py",
     ),
     Mutant(
         *("R5", "links are followed", IO),
