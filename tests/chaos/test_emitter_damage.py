@@ -90,6 +90,7 @@ def test_r3_a_torn_file_is_read_whatever_the_portions(spool, tmp_path):
 # R4
 
 
+@pytest.mark.slow
 def test_r4_a_flipped_bit_costs_one_record_and_delivers_no_wrong_one(spool):
     random = dice("R4 bits")
     data = make_segment(spool, random, 16_000)
