@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     Body = dict[str, Any]
 
-__all__ = ["OUTCOMES", "Case", "Outcome", "Text", "begin", "new"]
+__all__ = ["OUTCOMES", "Case", "Outcome", "Text", "add_more", "new", "seconds"]
 
 #: Characters kept of the texts and properties of one case together.
 CASE_MAX = 1 << 20
@@ -80,38 +80,14 @@ def seconds(text: str) -> float:
 
 
 def new(suites: list[str]) -> Body:
-    """Return what `begin` copies for the cases of a suite; `suites`: the names of it and those around it, or ""."""
+    """Return what the bodies of a suite's cases are copies of; `suites`: the names of it and those around it, or ""."""
     named = [name for name in suites if name]
     body: Body = {"suite": named[-1] if named else "", "testsuite": " / ".join(named), "name": ""}
     return body | {"result": "passed", "attempt": 1, "properties": {}, "origin": "junit"}
 
 
-def begin(attributes: dict[str, str], blank: Body) -> Body:
-    """Begin the body of a case, a copy of `blank`, with what its attributes say; the result may be `flaky`."""
-    # much of the time that a file takes goes by here: a copy, and look-ups that succeed, are the fastest ways
-    body = blank.copy()
-    body["properties"] = {}
-    try:
-        suite, name, duration = attributes["classname"], attributes["name"], float(attributes["time"])
-        has_more = len(attributes) > 3
-    except (KeyError, ValueError):
-        has_more = True
-        suite, name = attributes.get("classname", ""), attributes.get("name", "")
-        duration = seconds(attributes.get("time", ""))
-    body["name"] = name
-    if suite:
-        body["suite"] = suite
-    if 0 <= duration < inf:
-        body["duration"] = duration
-    if "[" in name and name.endswith("]"):
-        body["parameters"] = name[name.index("[") + 1 : -1]
-    if has_more:
-        _add_more(body, attributes)
-    return body
-
-
-def _add_more(body: Body, attributes: dict[str, str]) -> None:
-    """Add the attributes that only some dialects have."""
+def add_more(body: Body, attributes: dict[str, str]) -> None:
+    """Add to a body the attributes that only some dialects have; the result may be `flaky` then."""
     for key, value in attributes.items():
         if key == "file":
             body["file"] = value
@@ -254,7 +230,7 @@ class Case(Speaker):
         self._room -= sum(min(tail.length, OUTPUT_MAX) for tail in outcome.outputs.values())
 
     def attempts(self, body: Body) -> list[Body]:
-        """Complete a body of `begin`; return it among those of the other attempts, in their order."""
+        """Complete the body of the case; return it among those of the other attempts, in their order."""
         if self._worst:
             body["result"] = self._worst
         elif body["result"] == "flaky":
