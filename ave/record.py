@@ -51,6 +51,9 @@ INT_MIN, INT_MAX = -(2**63), 2**64 - 1
 #: Levels of nesting a body may have; what lies deeper is dropped and marked.
 DEPTH_MAX = 64
 
+#: Times the same dict or list may come in one body; thirty lists that hold the next one twice are a billion as JSON.
+REPEATS_MAX = 1000
+
 #: Characters a key may have; the rest of a longer one is dropped and marked.
 NAME_MAX = 1024
 
@@ -217,6 +220,7 @@ class _Plain:
 
     def __init__(self, marks: list[dict[str, str]]) -> None:
         self.marks = marks
+        self.seen: dict[int, int] = {}
 
     def value(self, value: Any, path: str, above: frozenset[int]) -> Any:
         kind = type(value)
@@ -237,6 +241,9 @@ class _Plain:
             return self.string("[cycle]", path, "cycle")
         if len(above) >= DEPTH_MAX:
             return self.string(f"[dropped: deeper than {DEPTH_MAX} levels]", path, "depth")
+        self.seen[id(value)] = seen = self.seen.get(id(value), 0) + 1
+        if seen > REPEATS_MAX:
+            return self.string(f"[dropped: the same more than {REPEATS_MAX} times]", path, "repeats")
         above |= {id(value)}
         if issubclass(type(value), dict):
             return dict(self.items(list(dict.items(value)), path, above))

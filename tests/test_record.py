@@ -428,3 +428,13 @@ def test_pieces_without_their_head_pass_in_their_place():
     stray = piece(5, _continues="somewhere-1", path="a", offset=0, text="x")
     before, behind = piece(1, a=1), piece(7, a=2)
     assert list(joined([before, stray, behind])) == [before, stray, behind]
+
+
+def test_lists_that_hold_the_next_one_twice_do_not_grow_without_bound():
+    nested = ["end"]
+    for _ in range(40):
+        nested = [nested, nested]
+    whole, marks = plain({"nested": nested})
+    assert marks
+    assert {mark["was"] for mark in marks} == {"repeats"}
+    assert len(json.dumps(whole)) < 10_000_000
