@@ -294,7 +294,7 @@ def odd_places(spool, random):
 def test_r5_no_spool_content_stops_the_start(home, logd):
     random = dice("R5")
     slowest = 0.0
-    for _ in range(scaled(2000 // 6)):  # with six hostile things each
+    for _ in range(scaled(200)):  # with six hostile things each
         spool = homes.ave(str(home), "spool")
         shutil.rmtree(spool, ignore_errors=True)
         for file in home.glob(".ave/lab.db*"):

@@ -59,7 +59,7 @@ def test_r22_a_sigterm_at_any_moment_loses_nothing_and_ends_in_time(home, logd, 
     wait_until(lambda: stored(home))
     slowest = 0.0
     for n in range(scaled(300)):
-        with locked(home) if n % 15 == 7 else nullcontext():
+        with locked(home) if n % 30 == 7 else nullcontext():
             for _ in range(random.randrange(4)):
                 pause(random, 0.05)
                 serving.send(signal.SIGHUP)

@@ -46,7 +46,7 @@ def start(home):
 def run(start):
     def one(*arguments, **options):
         process = start(*arguments, **options)
-        out, err = process.communicate(timeout=30)
+        out, err = process.communicate(timeout=10)
         assert "Traceback" not in err
         return process.returncode, out, err
 
