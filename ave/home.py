@@ -33,6 +33,7 @@ SETTINGS: dict[str, dict[str, tuple[type | tuple[type, ...], Any]]] = {
         "password": (str, None),
         "required": (bool, True),
         "spool": (dict, {}),
+        "trace": ((bool, dict), False),
     },
     "workspace": {
         "root": (str, None),
@@ -143,7 +144,14 @@ def check(name: str, content: dict[str, Any], path: str) -> dict[str, Any]:
             raise ConfigError(f"{path}: spool policy must be one of {', '.join(POLICIES)}, found {spool['policy']!r}")
         if spool["quota_bytes"] is not None and spool["quota_bytes"] <= 0:
             raise ConfigError(f"{path}: spool quota_bytes must be more than 0, found {spool['quota_bytes']}")
+        _check_trace(settings["trace"], path)
     return settings
+
+
+def _check_trace(trace: bool | dict[str, Any], path: str) -> None:
+    share = trace if isinstance(trace, bool) else trace.get("sample")
+    if not isinstance(share, (bool, int, float)) or not 0 <= share <= 1 or (trace is not share and len(trace) > 1):  # type: ignore[arg-type]
+        raise ConfigError(f'{path}: trace must be true, false or {{"sample": 0.0 to 1.0}}, found {trace!r}')
 
 
 def forget() -> None:

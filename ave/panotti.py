@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import os
 
+from ave import context, spool
 from ave import home as homes
-from ave import spool
 from ave.exceptions import AveException, ConfigError, SpoolError
 from ave.record import GUID_MIN
 
@@ -13,7 +13,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-__all__ = ["shout"]
+__all__ = ["keep", "shout"]
 
 #: What was told on stderr already.
 _told: set[str] = set()
@@ -25,12 +25,13 @@ _enabled: dict[str, bool] = {}
 def shout(guid: str | None, json_data: dict[Any, Any], home: str | None = None, print_errors: bool = False) -> None:
     """Keep an entry for the run `guid`; ave-logd brings it to the store that panotti.json names.
 
-    Silent without a GUID, without panotti.json, when that says `"enabled": false`, and on bad input. Never
-    raises, blocks, forks or starts a thread, and never changes `json_data`. When it returns, the entry survives
-    the death of this process, unless the disk or the quota is full: that is told once on stderr, and counted.
+    Silent without a GUID (or None outside a call that has one), without panotti.json, when that says `"enabled":
+    false`, and on bad input. Never raises, blocks, forks or starts a thread, and never changes `json_data`. When it
+    returns, the entry survives the death of this process, unless the disk or the quota is full: that is told once on
+    stderr, and counted.
 
     Args:
-        guid: the run, at least 10 characters.
+        guid: the run, at least 10 characters; None for the one whose call is being served.
         json_data: the entry. With a key `exception` it becomes a record of that kind. Values that are not JSON
             become strings, and are marked.
         home: the directory that holds `.ave`; as for `ave.home.find`.
@@ -40,12 +41,26 @@ def shout(guid: str | None, json_data: dict[Any, Any], home: str | None = None, 
         >>> shout("20261122-nightly-17", {"title": "flashing", "handset": "yuga"})
     """
     try:
+        if guid is None:
+            guid = context.current_guid()
         if guid:
             _shout(guid, json_data, homes.named() if home is None else home)
     except Exception as error:  # noqa: BLE001 - the border to somebody's test: nothing may leave here
         try:
             _tell(error, print_errors)
         except Exception:  # noqa: BLE001, S110 - even an error may be unprintable
+            pass
+
+
+def keep(kind: str, guid: str, body: dict[str, Any], *, source: str, home: str | None = None) -> None:
+    """Keep a record of what panotti.json turns on and off; as silent, and as harmless, as `shout`."""
+    try:
+        if _is_enabled(os.environ.get("AVE_HOME", "") if home is None else home):
+            spool.append(kind, guid, body, source=source, home=home)
+    except Exception as error:  # noqa: BLE001 - as above
+        try:
+            _tell(error, print_errors=False)
+        except Exception:  # noqa: BLE001, S110 - as above
             pass
 
 

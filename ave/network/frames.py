@@ -1,0 +1,112 @@
+"""Frames without I/O: bytes go in, messages come out, whatever the pieces they arrive in.
+
+A frame is a length, 4 bytes with the most significant first, and so many bytes of message. A length is judged
+as soon as it is there, and no memory is taken for what has not arrived.
+"""
+
+from __future__ import annotations
+
+from struct import Struct
+
+from ave.exceptions import Overflow, ProtocolError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+__all__ = ["FRAME_LIMIT", "HANDSHAKE_LIMIT", "Frames", "framed"]
+
+#: Bytes a message may have before the peer is authenticated, and afterwards unless another limit is given.
+HANDSHAKE_LIMIT = 4096
+FRAME_LIMIT = 64 << 20
+
+#: Lengths from here on are negative numbers to peers of the original kind.
+_SIGNED_LIMIT = 1 << 31
+
+_LENGTH = Struct(">I")
+
+#: The four bytes of a length.
+length_bytes: Callable[[int], bytes] = _LENGTH.pack
+
+
+def framed(message: bytes) -> bytes:
+    """Return the frame of a message; ProtocolError if no frame can hold it."""
+    if not 0 < len(message) < _SIGNED_LIMIT:
+        raise ProtocolError(f"a message of {len(message)} bytes does not fit into a frame")
+    return length_bytes(len(message)) + message
+
+
+class Frames:
+    """What came from one peer and was not taken yet.
+
+    Attributes:
+        limit: bytes a message may have; may be changed between two messages.
+    """
+
+    __slots__ = ("_at", "_buffer", "limit")
+
+    def __init__(self, limit: int = FRAME_LIMIT) -> None:
+        self.limit = limit
+        self._buffer: bytes | bytearray = b""
+        self._at = 0
+
+    def feed(self, data: bytes) -> None:
+        """Take bytes as they arrived."""
+        if not self._buffer:
+            self._buffer = data
+            return
+        if not isinstance(self._buffer, bytearray):
+            self._buffer = bytearray(memoryview(self._buffer)[self._at :])
+        elif self._at:
+            del self._buffer[: self._at]
+        self._at = 0
+        self._buffer += data
+
+    def next(self) -> memoryview | None:
+        """Return the next message, None if it is not all there.
+
+        Raises:
+            Overflow: it is longer than `limit`.
+            ProtocolError: it is empty, which no message is.
+        """
+        here, size = self._at, len(self._buffer)
+        if size - here < 4:
+            return None
+        (length,) = _LENGTH.unpack_from(self._buffer, here)
+        if not 0 < length <= self.limit:
+            raise _refusal(length, self.limit)
+        begin, end = here + 4, here + 4 + length
+        if size < end:
+            return None
+        if size == end:
+            # nothing is copied: the message takes the buffer with it
+            message = memoryview(self._buffer)[begin:]
+            self._buffer, self._at = b"", 0
+            return message
+        self._at = end
+        return memoryview(bytes(self._buffer[begin:end]))
+
+    def missing(self) -> int:
+        """Return how many bytes of the message in progress have not arrived; 0 between messages."""
+        have = len(self._buffer) - self._at
+        if have == 0:
+            return 0
+        if have < 4:
+            return 4 - have
+        (length,) = _LENGTH.unpack_from(self._buffer, self._at)
+        return max(0, 4 + int(length) - have)
+
+    def drop(self) -> None:
+        """Forget all that came."""
+        self._buffer, self._at = b"", 0
+
+    def __len__(self) -> int:
+        return len(self._buffer) - self._at
+
+
+def _refusal(length: int, limit: int) -> ProtocolError:
+    if length == 0:
+        return ProtocolError("an empty message")
+    if length >= _SIGNED_LIMIT:
+        return Overflow("signed integer is greater than maximum")
+    return Overflow(f"a message of {length} bytes is over the limit of {limit}")

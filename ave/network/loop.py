@@ -1,0 +1,155 @@
+"""An event loop: it calls who asked to be called when a descriptor is ready or a time has come, and sleeps otherwise.
+
+What peers and messages are, it does not know.
+"""
+
+from __future__ import annotations
+
+import os
+import selectors
+import time
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Any
+
+__all__ = ["READ", "WRITE", "Loop", "Patience"]
+
+READ, WRITE = selectors.EVENT_READ, selectors.EVENT_WRITE
+
+#: Seconds one round may take before they no longer count against those who wait.
+BUSY_S = 0.25
+
+
+class Loop:
+    """Descriptors, deadlines, and work that is left over for the next round.
+
+    Args:
+        interval: seconds of quiet after which `quiet` is called, again and again; None for never.
+        quiet: called then.
+    """
+
+    def __init__(self, interval: float | None, quiet: Callable[[], object]) -> None:
+        self._interval = interval
+        self._quiet = quiet
+        self._quiet_at = time.monotonic() + (interval or 0)
+        self._running = True
+        self._selector = selectors.DefaultSelector()
+        self._patiences: list[Patience] = []
+        self._ready: dict[Callable[[Any], object], dict[Any, None]] = {}
+        # the time during which nobody was listened to
+        self._deaf = 0.0
+        self._wake_read, self._wake_write = os.pipe()
+        os.set_blocking(self._wake_read, False)
+        os.set_blocking(self._wake_write, False)
+        self.watch(self._wake_read, lambda _mask: os.read(self._wake_read, 4096))
+
+    def watch(self, what: Any, act: Callable[[int], object], events: int = READ) -> None:
+        """Call `act(events)` whenever `what` can be read or written without waiting; again, to change the events.
+
+        It may be called once more after `forget`, for an event of the same round.
+        """
+        if what in self._selector.get_map():
+            self._selector.modify(what, events, act)
+        else:
+            self._selector.register(what, events, act)
+
+    def forget(self, what: Any) -> None:
+        """End `watch`."""
+        self._selector.unregister(what)
+
+    def again(self, act: Callable[[Any], object], what: Any) -> None:
+        """Call `act(what)` once in the next round, after those whose descriptor is ready."""
+        self._ready.setdefault(act, {})[what] = None
+
+    def patience(self, seconds: float, overdue: Callable[[Any], object]) -> Patience:
+        """Make a queue of what must happen within so many seconds; `overdue(item)` is called when it did not."""
+        self._patiences.append(Patience(seconds, overdue, self.time))
+        return self._patiences[-1]
+
+    def time(self) -> float:
+        """Return a time that stands still while a long method keeps the loop from listening."""
+        return time.monotonic() - self._deaf
+
+    def stop(self) -> None:
+        """End `run` after this round; from any thread, and from signal handlers."""
+        self._running = False
+        try:
+            os.write(self._wake_write, b"!")
+        except OSError:
+            pass  # it has been told often enough, or is closed
+
+    def run(self) -> None:
+        """Serve until `stop`."""
+        while self._running:
+            self._round()
+
+    def close(self) -> None:
+        """Give the descriptors back that belong to the loop itself."""
+        self._selector.close()
+        os.close(self._wake_read)
+        os.close(self._wake_write)
+
+    def _round(self) -> None:
+        events = self._selector.select(self._sleep())
+        woke = time.monotonic()
+        for key, mask in events:
+            key.data(mask)
+        ready, self._ready = self._ready, {}
+        for act, items in ready.items():
+            for item in items:
+                act(item)
+        if events or ready:
+            self._quiet_at = woke + (self._interval or 0)
+        elif self._interval is not None and woke >= self._quiet_at:
+            self._quiet_at = woke + self._interval
+            self._quiet()
+        if (busy := time.monotonic() - woke) > BUSY_S:
+            self._deaf += busy
+        for patience in self._patiences:
+            patience.end_overdue()
+
+    def _sleep(self) -> float | None:
+        """Return how long nothing has to be done without an event; None for ever."""
+        if self._ready or not self._running:
+            return 0.0
+        waits = [due - self.time() for patience in self._patiences if (due := patience.next_due()) is not None]
+        if self._interval is not None:
+            waits.append(self._quiet_at - time.monotonic())
+        return max(0.0, min(waits)) if waits else None
+
+
+class Patience:
+    """Items that must each be done with within the same number of seconds: the first to come is the first due."""
+
+    def __init__(self, seconds: float, overdue: Callable[[Any], object], now: Callable[[], float]) -> None:
+        self._seconds = seconds
+        self._overdue = overdue
+        self._now = now
+        self._due: dict[Any, float] = {}
+
+    def begin(self, item: Any) -> None:
+        """Give an item its seconds, anew if it is here already."""
+        self._due.pop(item, None)
+        self._due[item] = self._now() + self._seconds
+
+    def end(self, item: Any) -> None:
+        """Be done with an item, if it is here."""
+        self._due.pop(item, None)
+
+    def next_due(self) -> float | None:
+        """Return the time at which the first item is overdue."""
+        return next(iter(self._due.values())) if self._due else None
+
+    def end_overdue(self) -> None:
+        """Call `overdue` for each item whose time is over."""
+        while self._due:
+            item, due = next(iter(self._due.items()))
+            if due > self._now():
+                return
+            del self._due[item]
+            self._overdue(item)
+
+    def __contains__(self, item: Any) -> bool:
+        return item in self._due
