@@ -128,6 +128,11 @@ class RemoteControl:
     def __exit__(self, *_error: object) -> None:
         disconnect(self)
 
+    def __del__(self) -> None:
+        connection = self.__dict__.get("_connection")
+        if connection is not None:
+            connection.close()
+
     def __repr__(self) -> str:
         return f"RemoteControl({self._peer})"
 
