@@ -68,9 +68,10 @@ class Process:
         read_end, write_end = os.pipe()
         sys.stdout.flush()
         sys.stderr.flush()
+        parent = os.getpid()
         self.pid = os.fork()
         if self.pid == 0:
-            self._live(write_end)
+            self._live(parent, write_end)
         os.close(write_end)
         try:
             if synchronize and (said := _read_all(read_end)) != b"ready":
@@ -145,21 +146,20 @@ class Process:
 
     # In the new process
 
-    def _live(self, report: int) -> NoReturn:
+    def _live(self, parent: int, report: int) -> NoReturn:
         code = FAILED
         try:
             signal.signal(signal.SIGTERM, _terminated)
             signal.signal(signal.SIGINT, signal.SIG_DFL)
             self.pid = None
             _forget_fds({0, 1, 2, report, *self.kept_fds()})
-            _name_and_bind(self.proc_name)
+            _name_and_bind(self.proc_name, parent)
             try:
                 self.initialize()
             except Exception as error:
-                os.write(report, f"{type(error).__name__}: {error}".encode()[:MESSAGE_MAX])
+                _report(report, f"{type(error).__name__}: {error}")
                 raise
-            os.write(report, b"ready")
-            os.close(report)
+            _report(report, "ready")
             result = self.target(*self.args)
             code = result if isinstance(result, int) else 0
         except SystemExit as end:
@@ -195,12 +195,22 @@ def _forget_fds(kept: set[int]) -> None:
     os.close(nothing)
 
 
-def _name_and_bind(name: str) -> None:
+def _report(report: int, text: str) -> None:
+    try:
+        os.write(report, text.encode("utf-8", "backslashreplace")[:MESSAGE_MAX])
+    except BrokenPipeError:
+        pass  # the parent did not wait for it
+    os.close(report)
+
+
+def _name_and_bind(name: str, parent: int) -> None:
     import ctypes  # noqa: PLC0415 - in a new process, where it costs nobody anything
 
     libc = ctypes.CDLL(None)
     libc.prctl(PR_SET_NAME, name.encode()[:15])
     libc.prctl(PR_SET_PDEATHSIG, int(signal.SIGTERM))
+    if os.getppid() != parent:
+        raise SystemExit(TERMINATED)  # it died before the kernel knew
 
 
 def _read_all(descriptor: int) -> bytes:

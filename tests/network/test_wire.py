@@ -143,14 +143,14 @@ def test_a_name_without_a_method_is_no_rpc_at_all(serve, name):
 @pytest.mark.parametrize("method", ["5", "null", '["echo"]', '{"a":1}', "true"])
 def test_a_method_that_is_no_name_is_no_rpc(wire, method):
     with Client(wire.port) as client:
-        reply = client.request('{"method": %s, "params": {"vargs": [], "kwargs": {}}}' % method)
+        reply = client.request(f'{{"method": {method}, "params": {{"vargs": [], "kwargs": {{}}}}}}')
         assert reply["exception"].startswith("no such RPC: ")
 
 
 @pytest.mark.parametrize("params", ['{"vargs": 5, "kwargs": {}}', '{"vargs": [], "kwargs": []}', "[]", "null", '"x"'])
 def test_arguments_of_the_wrong_form_are_malformed(wire, params):
     with Client(wire.port) as client:
-        reply = client.request('{"method": "none", "params": %s}' % params)
+        reply = client.request(f'{{"method": "none", "params": {params}}}')
         assert reply["exception"].startswith("malformed arguments: ")
 
 
