@@ -33,6 +33,7 @@ DEV = [
     "sentry-sdk>=2.18",  # a peer, for tests/bench
     "sphinx>=8.1",
     "sphinx-click>=6.0",
+    "trustme>=1.2",
     "types-PyMySQL",
     "types-requests",
 ]
