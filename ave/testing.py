@@ -7,8 +7,9 @@ import time
 from itertools import islice
 from typing import TYPE_CHECKING, NamedTuple
 
-from ave.exceptions import ConfigError, StoreUnavailable
+from ave.exceptions import AveException, ConfigError, StoreUnavailable
 from ave.lab.stores.base import DIFFERENT, Rejected, Store, is_start_of, matches, order
+from ave.network import Control
 from ave.record import KINDS, decode
 from ave.spool import frames, reader
 
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
 
     from ave.record import Query, Record
 
-__all__ = ["MemoryStore", "Spooled", "read_spool", "wait_until"]
+__all__ = ["MemoryStore", "PanottiControl", "Spooled", "read_spool", "wait_until"]
 
 
 def wait_until(condition: Callable[[], object], timeout: float = 10.0, what: str = "") -> None:
@@ -94,6 +95,35 @@ class MemoryStore(Store):
 
     def _put_one(self, record: Record) -> str:
         return self.reject(record) or (DIFFERENT if self.records.setdefault(record.id, record) != record else "")
+
+
+class PanottiControl(Control):
+    """A Panotti for tests only: it speaks AVE RPC and keeps documents in memory; arguments as of `Control`.
+
+    A document that says by its `_ave` which record it was made of is kept once.
+    """
+
+    _is_traced = False
+
+    def __init__(self, *args: Any, **options: Any) -> None:
+        super().__init__(*args, **options)
+        self._logs: dict[str, dict[str, dict[str, Any]]] = {}
+
+    @Control.rpc
+    def shout(self, db: str, doc: dict[str, Any]) -> None:
+        """Keep a document."""
+        log = self._logs.setdefault(db, {})
+        beside = doc.get("_ave")
+        name = beside["id"] if isinstance(beside, dict) and "id" in beside else f"document {len(log)}"
+        if log.setdefault(name, doc) != doc:
+            raise AveException(DIFFERENT)
+
+    @Control.rpc
+    def get_log(self, db: str) -> list[dict[str, Any]]:
+        """Return all documents, in the order in which they came."""
+        if db not in self._logs:
+            raise AveException(f"no such db: {db}")
+        return [*self._logs[db].values()]
 
 
 class Spooled(NamedTuple):

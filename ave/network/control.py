@@ -73,6 +73,9 @@ class Control(Process):
     auth = staticmethod(methods.auth)
     preauth = staticmethod(methods.preauth)
 
+    #: Whether calls may be traced at all: not those that bring the traces.
+    _is_traced = True
+
     _methods: dict[str, methods.Method | None]
 
     def __init_subclass__(cls, **options: Any) -> None:
@@ -325,7 +328,7 @@ class _Service(Service):
 
     def __init__(self, control: Control) -> None:
         self._control = control
-        self._share = tracing.rate(control.home)
+        self._share = tracing.rate(control.home) if control._is_traced else 0.0
         self._trace: dict[str, Any] | None = None
         self._guid = ""
 

@@ -62,6 +62,7 @@ class RemoteControl:
         require_auth: raise AuthError when the service does not let us in with `authkey`. Without this, whoever
             listens in the place of a service that is down can let us call it, though it never learns the key.
         limit: bytes a message may have.
+        silent: keep nothing of these calls, neither failures nor traces: for who ships what is kept.
 
     Raises (each call):
         AveException: the method raised one, or something that has no class here; `details["type"]` tells what.
@@ -85,6 +86,7 @@ class RemoteControl:
         insecure: bool = False,
         require_auth: bool = False,
         limit: int = FRAME_LIMIT,
+        silent: bool = False,
     ) -> None:
         self._dialler = Dialler(
             address,
@@ -103,9 +105,10 @@ class RemoteControl:
         self._timeout = timeout or None
         self._profile = profile
         self._home = home
-        self._guid = _job_guid()
+        self._guid = "" if silent else _job_guid()
         self._trace = tracing.new_trace() if self._guid or "TRACEPARENT" in os.environ else ""
-        self._share: float | None = None
+        self._share: float | None = 0.0 if silent else None
+        self._is_silent = silent
         self._number = 0
         self._connection: BlockingConnection | None = None
         self._is_given = sock is not None
@@ -257,7 +260,7 @@ class _Call:
         self._method = method
         self._args = [list(vargs), kwargs]
         self._sent = 0
-        current = context.current()
+        current = None if remote._is_silent else context.current()
         self._guid = (current.guid if current else "") or remote._guid
         self._span = self._trace = ""
         if remote._share is None:

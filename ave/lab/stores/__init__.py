@@ -13,8 +13,16 @@ if TYPE_CHECKING:
 
 __all__ = ["STORES", "Rejected", "Store", "open_store", "order", "resolved", "store_class"]
 
+
+def _panotti_rpc(url: str, kinds: Collection[str], *, readonly: bool = False) -> Store:
+    # sockets are for those whose Panotti is reached by them
+    from ave.lab.stores.panotti_rpc import PanottiRpcStore  # noqa: PLC0415
+
+    return PanottiRpcStore(url, kinds, readonly=readonly)
+
+
 #: Scheme -> what makes the store: called as `(url, kinds, readonly=...)`, opens nothing yet.
-STORES: dict[str, Callable[..., Store]] = {"sqlite": EmbeddedStore}
+STORES: dict[str, Callable[..., Store]] = {"ave": _panotti_rpc, "sqlite": EmbeddedStore}
 
 #: Packages that bring a store of their own name it here: `couchdb = my.package:CouchStore`.
 GROUP = "ave.stores"

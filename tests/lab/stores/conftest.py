@@ -1,12 +1,14 @@
 from __future__ import annotations
 
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 import pytest
 
 from ave.lab.stores import open_store
+from ave.network import find_free_port
 from ave.record import KINDS
-from ave.testing import MemoryStore
+from ave.testing import MemoryStore, PanottiControl
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -14,27 +16,42 @@ if TYPE_CHECKING:
     from ave.lab.stores import Store
 
 
-def memory(_tmp_path) -> Callable[[bool], Store]:
+@contextmanager
+def memory(_tmp_path) -> Iterator[Callable[[bool], Store]]:
     store = MemoryStore()
-    return lambda _readonly: store
+    yield lambda _readonly: store
 
 
-def embedded(tmp_path) -> Callable[[bool], Store]:
-    return lambda readonly: open_store("sqlite:///~/.ave/lab.db", str(tmp_path), KINDS, readonly=readonly)
+@contextmanager
+def embedded(tmp_path) -> Iterator[Callable[[bool], Store]]:
+    yield lambda readonly: open_store("sqlite:///~/.ave/lab.db", str(tmp_path), KINDS, readonly=readonly)
 
 
-@pytest.fixture(params=[memory, embedded], ids=lambda way: way.__name__)
+@contextmanager
+def panotti_rpc(_tmp_path) -> Iterator[Callable[[bool], Store]]:
+    control = PanottiControl(find_free_port(), authkey="secret")
+    control.start(synchronize=True)
+    url = f"ave://:secret@localhost:{control.port}/panotti"
+    try:
+        yield lambda readonly: open_store(url, "/nowhere", KINDS, readonly=readonly)
+    finally:
+        control.terminate()
+        control.join(10)
+
+
+@pytest.fixture(params=[memory, embedded, panotti_rpc], ids=lambda way: way.__name__)
 def opened(request, tmp_path) -> Iterator[Callable[..., Store]]:
     """Open one and the same store as often as wanted: `opened()` to write, `opened(readonly=True)` to read."""
-    way, stores = request.param(tmp_path), []
+    stores: list[Store] = []
+    with request.param(tmp_path) as way:
 
-    def open_one(*, readonly: bool = False) -> Store:
-        stores.append(way(readonly))
-        return stores[-1]
+        def open_one(*, readonly: bool = False) -> Store:
+            stores.append(way(readonly))
+            return stores[-1]
 
-    yield open_one
-    for store in stores:
-        store.close()
+        yield open_one
+        for store in stores:
+            store.close()
 
 
 @pytest.fixture

@@ -71,5 +71,5 @@ def test_an_unknown_scheme_is_refused_with_those_that_are_known(package):
     with pytest.raises(ConfigError) as caught:
         open_store("couchdb://user:secret@lab-db:5984/panotti", "/home/lab", ())
     assert str(caught.value) == (
-        'stores of scheme "couchdb" need another version or a package that brings them; known: sqlite, tape'
+        'stores of scheme "couchdb" need another version or a package that brings them; known: ave, sqlite, tape'
     )
