@@ -17,6 +17,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import vcsjob
+from ave.network import find_free_port
+from boiler import Boiler
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -35,9 +37,9 @@ def main() -> int:
     os.environ["PATH"] = f"{BIN}{os.pathsep}{os.environ['PATH']}"
     guid = f"demo-{uuid.uuid4()}"
     ave("config", "--bootstrap")
-    with service("ave-logd"):
+    with boiler(), service("ave-logd"):
         print(f"\nrunning the job {TREE / JOB['path']}, logging to {LOG}\nGUID: {guid}", flush=True)
-        status = vcsjob.execute_job(str(TREE), JOB, env=["PATH"], log_path=str(LOG), guid=guid)
+        status = vcsjob.execute_job(str(TREE), JOB, env=["PATH", "BOILER_PORT"], log_path=str(LOG), guid=guid)
         done = ave("wait", guid, "--timeout", "30") + ave("audit", guid) + ave("show", guid)
     where_to_look(guid)
     if status != vcsjob.FAILURES:
@@ -49,6 +51,19 @@ def ave(*arguments: str) -> int:
     """Run the `ave` program, its command line shown first, and return its exit code."""
     print(f"\n$ ave {' '.join(arguments)}", flush=True)
     return subprocess.run([BIN / "ave", *arguments], check=False).returncode
+
+
+@contextmanager
+def boiler() -> Iterator[None]:
+    """Keep the service that the job calls running for a while; the job finds its port in the environment."""
+    control = Boiler(find_free_port())
+    control.start(synchronize=True)
+    os.environ["BOILER_PORT"] = str(control.port)
+    try:
+        yield
+    finally:
+        control.terminate()
+        control.join(timeout=10)
 
 
 @contextmanager
