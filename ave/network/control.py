@@ -163,7 +163,7 @@ class Control(Process):
         """Serve until `stop` or `shutdown`; in this very process and thread, unless `start` calls it.
 
         Returns:
-            What the process exits with: 1 after an exit message, else 0.
+            1 after an exit message, else 0; the process exits with it.
         """
         if self._server is None:
             self.initialize()
