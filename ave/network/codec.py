@@ -7,12 +7,14 @@ What is sent is ASCII.
 from __future__ import annotations
 
 from json import JSONDecoder, JSONEncoder
+from json import encoder as json_encoder
 
 from ave.exceptions import FormatError
 from ave.record import DEPTH_MAX
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from typing import Any
 
 __all__ = ["decode", "encode"]
@@ -34,7 +36,7 @@ def encode(message: dict[str, Any]) -> bytes:
         raise _not_json(f"nested deeper than {DEPTH_MAX} levels") from None
     except ValueError as error:
         raise _not_json(error) from error
-    if _is_deep(text, message):
+    if _has_many_brackets(text) and _is_deep(message):
         raise _not_json(f"nested deeper than {DEPTH_MAX} levels")
     return text.encode("ascii")
 
@@ -48,7 +50,7 @@ def decode(message: bytes | memoryview) -> Any:
         raise FormatError(f"nested deeper than {DEPTH_MAX} levels") from None
     except ValueError as error:
         raise FormatError(str(error)) from error
-    if _is_deep(text, value):
+    if _has_many_brackets(text) and _is_deep(value):
         raise FormatError(f"nested deeper than {DEPTH_MAX} levels")
     return value
 
@@ -64,8 +66,18 @@ def _text_of(value: Any) -> str:
     raise TypeError
 
 
-#: Messages are trees, so the encoder need not remember every container to find a cycle; it finds the depth instead.
-_encode = JSONEncoder(separators=(",", ":"), allow_nan=False, check_circular=False, default=_text_of).encode
+def _make_encoder() -> Callable[[Any], str]:
+    """Return the function that makes JSON text, in CPython without the costly set-up per call."""
+    # no look-out for cycles: one shows by its depth
+    encoder = JSONEncoder(separators=(",", ":"), allow_nan=False, check_circular=False, default=_text_of)
+    make = getattr(json_encoder, "c_make_encoder", None)
+    if make is None:
+        return encoder.encode
+    chunks = make(None, _text_of, json_encoder.encode_basestring_ascii, None, ":", ",", False, False, False)
+    return lambda value: "".join(chunks(value, 0))
+
+
+_encode = _make_encoder()
 
 
 def _encode_slowly(message: dict[str, Any]) -> str:
@@ -115,13 +127,20 @@ def _real(text: str) -> float:
     return value
 
 
-_decode = JSONDecoder(object_pairs_hook=_object, parse_constant=_no_number, parse_float=_real).decode
+_decoder = JSONDecoder(object_pairs_hook=_object, parse_constant=_no_number, parse_float=_real)
 
 
-def _is_deep(text: str, value: Any) -> bool:
-    """Tell whether a value has more than DEPTH_MAX levels; most texts have too few brackets for that."""
-    if not _has_many_brackets(text):
-        return False
+def _decode(text: str) -> Any:
+    # what a peer of ours writes is one value from the first character to the last
+    if text[:1] == "{":
+        value, end = _decoder.scan_once(text, 0)  # type: ignore[attr-defined]
+        if end == len(text):
+            return value
+    return _decoder.decode(text)
+
+
+def _is_deep(value: Any) -> bool:
+    """Tell whether a value has more than DEPTH_MAX levels."""
     level = [value]
     for _ in range(DEPTH_MAX):
         level = [
@@ -136,6 +155,7 @@ def _is_deep(text: str, value: Any) -> bool:
 
 
 def _has_many_brackets(text: str) -> bool:
+    """Tell whether the text has so many brackets that it may be deep; most have not."""
     if len(text) < 4096:
         return text.count("[") + text.count("{") > DEPTH_MAX
     # `find` passes over a long string 20 times as fast as `count`

@@ -20,7 +20,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-__all__ = ["BlockingConnection", "Connection"]
+__all__ = ["RETRY_S", "BlockingConnection", "Connection", "remaining"]
 
 #: Bytes that one read asks for; more while a long message is under way.
 READ_SIZE = 64 * 1024
@@ -50,6 +50,7 @@ class Connection:
         self.frames = Frames(limit)
         self.session = OpenSession()
         self._outgoing: deque[memoryview] = deque()
+        self._tls_pending = getattr(sock, "pending", None)
 
     def fileno(self) -> int:
         """Return the number of the descriptor, -1 once closed."""
@@ -57,10 +58,9 @@ class Connection:
 
     def read(self) -> bool:
         """Take what the socket has; False if the peer closed or is gone."""
-        size = HANDSHAKE_LIMIT if self.frames.limit == HANDSHAKE_LIMIT else READ_SIZE
-        missing = self.frames.missing()
-        if missing > size:
-            size = min(missing, READ_SIZE_MAX, self.frames.limit)
+        size = READ_SIZE if self.frames.limit > HANDSHAKE_LIMIT else HANDSHAKE_LIMIT
+        if self.frames and (missing := self.frames.missing()) > size:
+            size = min(missing, READ_SIZE_MAX)
         try:
             data = self.socket.recv(size)
         except NOT_NOW:
@@ -123,8 +123,7 @@ class Connection:
 
     def has_more(self) -> bool:
         """Tell whether TLS holds bytes that the socket will not announce any more."""
-        pending = getattr(self.socket, "pending", None)
-        return pending is not None and pending() > 0
+        return self._tls_pending is not None and self._tls_pending() > 0
 
     def shake_tls(self) -> str | None:
         """Go on with TLS's handshake; return "read" or "write" for what it waits for, None when it is done."""
@@ -148,21 +147,16 @@ class Connection:
         self.socket.close()
 
 
-class BlockingConnection:
+class BlockingConnection(Connection):
     """One end of a connection that its user waits for. Every deadline is a time of `time.monotonic`, or None for ever.
 
     After any error the connection is of no more use: only part of a message may have passed.
     """
 
     def __init__(self, sock: socket.socket, limit: int = FRAME_LIMIT) -> None:
-        self.socket = sock
-        self.peer = _peer_of(sock)
-        self.frames = Frames(limit)
-        self.session = OpenSession()
-        self._poll = select.poll()
-        self._poll.register(sock, select.POLLIN)
-        self._timeout: float | None = None
-        sock.settimeout(None)
+        super().__init__(sock, limit)
+        self._readable = select.poll()
+        self._readable.register(sock, select.POLLIN)
 
     @classmethod
     def connect(cls, address: tuple[str, int], deadline: float | None, *, patient: bool) -> BlockingConnection:
@@ -178,7 +172,7 @@ class BlockingConnection:
         address = (address[0] or "127.0.0.1", address[1])
         while True:
             try:
-                sock = _reach(address, _remaining(deadline))
+                sock = _reach(address, remaining(deadline))
             except TimeoutError as error:
                 raise ConnectionTimeout(f"no connection to {shown(address)} in time") from error
             except OSError as error:
@@ -193,21 +187,21 @@ class BlockingConnection:
 
     def put(self, message: bytes, deadline: float | None) -> None:
         """Send a whole message; ConnectionTimeout or ConnectionClosed if it cannot be sent whole."""
-        self._put(self.session.seal(message), deadline)
+        self._finish(deadline, is_there=self.send(message))
 
     def put_open(self, message: bytes, deadline: float | None) -> None:
         """Do as `put`, without the session: for the messages of the handshake."""
-        self._put([framed(message)], deadline)
+        self._finish(deadline, is_there=self.send_open(message))
 
-    def _put(self, parts: list[bytes], deadline: float | None) -> None:
-        try:
-            for part in parts:
-                self._set_timeout(deadline)
-                self.socket.sendall(part)
-        except TimeoutError as error:
-            raise ConnectionTimeout(f"{self.peer} did not take the message in time") from error
-        except OSError as error:
-            raise ConnectionClosed(f"{self.peer} closed the connection: {error}") from error
+    def _finish(self, deadline: float | None, *, is_there: bool) -> None:
+        while is_there and self._outgoing:
+            writable = select.poll()
+            writable.register(self.socket, select.POLLOUT)
+            if not writable.poll(_milliseconds(deadline)):
+                raise ConnectionTimeout(f"{self.peer} did not take the message in time")
+            is_there = self.flush()
+        if not is_there:
+            raise ConnectionClosed(f"{self.peer} closed the connection")
 
     def get(self, deadline: float | None) -> memoryview:
         """Wait for the next whole message and return its content.
@@ -217,53 +211,23 @@ class BlockingConnection:
             ConnectionClosed: the peer closed the connection.
             ProtocolError: what came is no message of this session.
         """
-        frames = self.frames
-        while (message := frames.next()) is None:
-            self._set_timeout(deadline)
-            self._read(min(max(READ_SIZE, frames.missing()), READ_SIZE_MAX))
-        return self.session.open(message)
+        while (message := self.next()) is None:
+            if not (self.has_more() or self._readable.poll(_milliseconds(deadline))):
+                raise ConnectionTimeout(f"{self.peer} did not answer in time")
+            self._take()
+        return message
 
     def get_now(self) -> memoryview | None:
         """Return the next message if it is there already, None if not; otherwise as `get`."""
-        if (message := self.frames.next()) is None and self._is_readable():
-            self.socket.settimeout(0)
-            self._timeout = 0
-            try:
-                self._read(READ_SIZE)
-            except ConnectionTimeout:
-                return None
-            message = self.frames.next()
-        return None if message is None else self.session.open(message)
+        message = self.next()
+        if message is None and (self.has_more() or self._readable.poll(0)):
+            self._take()
+            message = self.next()
+        return message
 
-    def limit_to(self, deadline: float | None) -> None:
-        """Let what the socket itself does next take no longer."""
-        self._set_timeout(deadline)
-
-    def _is_readable(self) -> bool:
-        return bool(self._poll.poll(0))
-
-    def _read(self, size: int) -> None:
-        try:
-            data = self.socket.recv(size)
-        except (TimeoutError, BlockingIOError, InterruptedError) as error:
-            raise ConnectionTimeout(f"{self.peer} did not answer in time") from error
-        except OSError as error:
-            if _is_tls_wait(error):
-                raise ConnectionTimeout(f"{self.peer} did not answer in time") from error
-            raise ConnectionClosed(f"{self.peer} closed the connection: {error}") from error
-        if not data:
+    def _take(self) -> None:
+        if not self.read():
             raise ConnectionClosed(f"{self.peer} closed the connection")
-        self.frames.feed(data)
-
-    def _set_timeout(self, deadline: float | None) -> None:
-        if deadline is None and self._timeout is None:
-            return
-        self._timeout = _remaining(deadline)
-        self.socket.settimeout(self._timeout)
-
-    def close(self) -> None:
-        """Close. Safe to call twice."""
-        self.socket.close()
 
 
 def _reach(address: tuple[str, int], timeout: float | None) -> socket.socket:
@@ -275,9 +239,13 @@ def _reach(address: tuple[str, int], timeout: float | None) -> socket.socket:
     return sock
 
 
-def _remaining(deadline: float | None) -> float | None:
+def remaining(deadline: float | None) -> float | None:
     """Return the seconds left, never 0, which a socket would take for: do not wait at all."""
     return None if deadline is None else max(deadline - time.monotonic(), 0.000_001)
+
+
+def _milliseconds(deadline: float | None) -> float | None:
+    return None if deadline is None else max(deadline - time.monotonic(), 0.0) * 1000
 
 
 def _peer_of(sock: socket.socket) -> str:

@@ -6,7 +6,7 @@ import time
 
 from ave.exceptions import AuthError, ConnectionClosed, ConnectionRefused, ConnectionTimeout
 from ave.network.address import shown, warn
-from ave.network.connection import RETRY_S, BlockingConnection
+from ave.network.connection import RETRY_S, BlockingConnection, remaining
 from ave.network.frames import FRAME_LIMIT, HANDSHAKE_LIMIT
 from ave.network.handshake import ClientHandshake, LegacyPeer
 from ave.network.tls import wrap_client
@@ -103,8 +103,8 @@ class Dialler:
     def _wrap(
         self, connection: BlockingConnection, context: ssl.SSLContext, deadline: float | None
     ) -> BlockingConnection:
-        connection.limit_to(deadline)
         peer = shown(self._address)
+        connection.socket.settimeout(remaining(deadline))
         try:
             return BlockingConnection(wrap_client(connection.socket, context, self._address[0]), HANDSHAKE_LIMIT)
         except TimeoutError as error:

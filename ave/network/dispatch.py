@@ -93,7 +93,7 @@ def perform(request: Request) -> dict[str, Any]:
 
     Exit: the method wants the server to end.
     """
-    token = context.enter(request.context)
+    token = context.enter(request.context) if request.context is not None else None
     try:
         return {"result": request.call(*request.vargs, **request.kwargs)}
     except Exit:
@@ -101,7 +101,8 @@ def perform(request: Request) -> dict[str, Any]:
     except Exception as error:  # noqa: BLE001 - whatever the method raises is the caller's answer
         return {"exception": describe(error)}
     finally:
-        context.leave(token)
+        if token is not None:
+            context.leave(token)
 
 
 def describe(error: Exception) -> dict[str, Any]:

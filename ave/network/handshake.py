@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import hmac
 import os
+from hashlib import sha256
 from struct import Struct
 
 from ave.exceptions import AuthError, FormatError, ProtocolError
@@ -72,29 +73,42 @@ class Session(OpenSession):
     numbered = True
 
     def __init__(self, sending: bytes, receiving: bytes) -> None:
-        self._sending = hmac.new(sending, digestmod="sha256")
-        self._receiving = hmac.new(receiving, digestmod="sha256")
+        self._sending = _Hmac(sending)
+        self._receiving = _Hmac(receiving)
         self._sent = self._received = 0
 
     def seal(self, message: bytes) -> list[bytes]:
         """Return the parts of the next frame to be sent, its length first."""
-        mac = self._sending.copy()
-        mac.update(_count(self._sent))
-        mac.update(message)
+        mac = self._sending.of(_count(self._sent), message)
         self._sent += 1
-        head = _size(MAC_SIZE + len(message)) + mac.digest()
+        head = _size(MAC_SIZE + len(message)) + mac
         return [head + message] if len(message) < LARGE else [head, message]
 
     def open(self, message: memoryview) -> memoryview:
         """Return the content of the next message; ProtocolError if it is not the one that the peer sent."""
         content = message[MAC_SIZE:]
-        mac = self._receiving.copy()
-        mac.update(_count(self._received))
-        mac.update(content)
-        if not hmac.compare_digest(mac.digest(), message[:MAC_SIZE]):
+        if not hmac.compare_digest(self._receiving.of(_count(self._received), content), message[:MAC_SIZE]):
             raise ProtocolError("a message was altered, repeated or lost on the way")
         self._received += 1
         return content
+
+
+class _Hmac:
+    """HMAC-SHA256 (RFC 2104) with the key worked in once; `hmac` takes twice the time for a short message."""
+
+    __slots__ = ("_inner", "_outer")
+
+    def __init__(self, key: bytes) -> None:
+        block = key.ljust(64, b"\0")
+        self._inner = sha256(bytes(byte ^ 0x36 for byte in block))
+        self._outer = sha256(bytes(byte ^ 0x5C for byte in block))
+
+    def of(self, count: bytes, content: bytes | memoryview) -> bytes:
+        inner, outer = self._inner.copy(), self._outer.copy()
+        inner.update(count)
+        inner.update(content)
+        outer.update(inner.digest())
+        return outer.digest()
 
 
 class ServerHandshake:

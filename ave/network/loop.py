@@ -6,7 +6,7 @@ What peers and messages are, it does not know.
 from __future__ import annotations
 
 import os
-import selectors
+import select
 import time
 
 TYPE_CHECKING = False
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 __all__ = ["READ", "WRITE", "Loop", "Patience"]
 
-READ, WRITE = selectors.EVENT_READ, selectors.EVENT_WRITE
+READ, WRITE = select.EPOLLIN, select.EPOLLOUT
 
 #: Seconds one round may take before they no longer count against those who wait.
 BUSY_S = 0.25
@@ -35,7 +35,8 @@ class Loop:
         self._quiet = quiet
         self._quiet_at = time.monotonic() + (interval or 0)
         self._running = True
-        self._selector = selectors.DefaultSelector()
+        self._epoll = select.epoll()
+        self._watched: dict[int, Callable[[int], object]] = {}
         self._patiences: list[Patience] = []
         self._ready: dict[Callable[[Any], object], dict[Any, None]] = {}
         # the time during which nobody was listened to
@@ -48,16 +49,20 @@ class Loop:
     def watch(self, what: Any, act: Callable[[int], object], events: int = READ) -> None:
         """Call `act(events)` whenever `what` can be read or written without waiting; again, to change the events.
 
-        It may be called once more after `forget`, for an event of the same round.
+        Events of a peer that is gone count as both.
         """
-        if what in self._selector.get_map():
-            self._selector.modify(what, events, act)
+        descriptor = what if isinstance(what, int) else what.fileno()
+        if descriptor in self._watched:
+            self._epoll.modify(descriptor, events)
         else:
-            self._selector.register(what, events, act)
+            self._epoll.register(descriptor, events)
+        self._watched[descriptor] = act
 
     def forget(self, what: Any) -> None:
-        """End `watch`."""
-        self._selector.unregister(what)
+        """End `watch`; before the descriptor is closed."""
+        descriptor = what if isinstance(what, int) else what.fileno()
+        del self._watched[descriptor]
+        self._epoll.unregister(descriptor)
 
     def again(self, act: Callable[[Any], object], what: Any) -> None:
         """Call `act(what)` once in the next round, after those whose descriptor is ready."""
@@ -87,69 +92,82 @@ class Loop:
 
     def close(self) -> None:
         """Give the descriptors back that belong to the loop itself."""
-        self._selector.close()
+        self._epoll.close()
         os.close(self._wake_read)
         os.close(self._wake_write)
 
     def _round(self) -> None:
-        events = self._selector.select(self._sleep())
+        events = self._epoll.poll(self._sleep())
         woke = time.monotonic()
-        for key, mask in events:
-            key.data(mask)
-        ready, self._ready = self._ready, {}
-        for act, items in ready.items():
-            for item in items:
-                act(item)
-        if events or ready:
-            self._quiet_at = woke + (self._interval or 0)
-        elif self._interval is not None and woke >= self._quiet_at:
-            self._quiet_at = woke + self._interval
-            self._quiet()
+        for descriptor, mask in events:
+            # an earlier event of this round may have ended it; a new one of the same number is ready soon enough
+            act = self._watched.get(descriptor)
+            if act is not None:
+                act(mask)
+        ready = self._ready
+        if ready:
+            self._ready = {}
+            for again, items in ready.items():
+                for item in items:
+                    again(item)
+        if self._interval is not None:
+            self._tell_quiet(woke, is_quiet=not (events or ready))
         if (busy := time.monotonic() - woke) > BUSY_S:
             self._deaf += busy
         for patience in self._patiences:
-            patience.end_overdue()
+            if patience.due:
+                patience.end_overdue()
+
+    def _tell_quiet(self, woke: float, *, is_quiet: bool) -> None:
+        assert self._interval is not None
+        if not is_quiet:
+            self._quiet_at = woke + self._interval
+        elif woke >= self._quiet_at:
+            self._quiet_at = woke + self._interval
+            self._quiet()
 
     def _sleep(self) -> float | None:
         """Return how long nothing has to be done without an event; None for ever."""
         if self._ready or not self._running:
             return 0.0
-        waits = [due - self.time() for patience in self._patiences if (due := patience.next_due()) is not None]
-        if self._interval is not None:
-            waits.append(self._quiet_at - time.monotonic())
-        return max(0.0, min(waits)) if waits else None
+        wait = None if self._interval is None else self._quiet_at - time.monotonic()
+        for patience in self._patiences:
+            if patience.due:
+                left = next(iter(patience.due.values())) - self.time()
+                wait = left if wait is None else min(wait, left)
+        return None if wait is None else max(0.0, wait)
 
 
 class Patience:
-    """Items that must each be done with within the same number of seconds: the first to come is the first due."""
+    """Items that must each be done with within the same number of seconds.
+
+    Attributes:
+        due: when; the first to come is the first.
+    """
 
     def __init__(self, seconds: float, overdue: Callable[[Any], object], now: Callable[[], float]) -> None:
+        self.due: dict[Any, float] = {}
         self._seconds = seconds
         self._overdue = overdue
         self._now = now
-        self._due: dict[Any, float] = {}
 
     def begin(self, item: Any) -> None:
         """Give an item its seconds, anew if it is here already."""
-        self._due.pop(item, None)
-        self._due[item] = self._now() + self._seconds
+        self.due.pop(item, None)
+        self.due[item] = self._now() + self._seconds
 
     def end(self, item: Any) -> None:
         """Be done with an item, if it is here."""
-        self._due.pop(item, None)
-
-    def next_due(self) -> float | None:
-        """Return the time at which the first item is overdue."""
-        return next(iter(self._due.values())) if self._due else None
+        self.due.pop(item, None)
 
     def end_overdue(self) -> None:
         """Call `overdue` for each item whose time is over."""
-        while self._due:
-            item, due = next(iter(self._due.items()))
+        while self.due:
+            item, due = next(iter(self.due.items()))
             if due > self._now():
                 return
-            del self._due[item]
+            del self.due[item]
             self._overdue(item)
 
     def __contains__(self, item: Any) -> bool:
-        return item in self._due
+        return item in self.due

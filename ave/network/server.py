@@ -280,7 +280,7 @@ class Server:
             self._after_send(peer, is_there=peer.flush())
             # what came meanwhile waits in the buffer, of which no event tells
             self._take(peer)
-        elif mask & READ:
+        elif mask & ~WRITE:
             self._read(peer)
 
     def _read(self, peer: Peer) -> None:
