@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import time
 from _thread import RLock
+from functools import partial
 
 from ave import context, panotti
 from ave.exceptions import (
@@ -120,10 +121,7 @@ class RemoteControl:
         if name.startswith("_"):
             raise AttributeError(name)
 
-        def call(*vargs: Any, **kwargs: Any) -> Any:
-            return self._call(name, vargs, kwargs)
-
-        return call
+        return partial(self._call, name)
 
     def __enter__(self) -> RemoteControl:
         return self
@@ -145,7 +143,7 @@ class RemoteControl:
         self._lock = RLock()
         self._is_busy = False
 
-    def _call(self, method: str, vargs: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    def _call(self, method: str, /, *vargs: Any, **kwargs: Any) -> Any:
         if self._pid != os.getpid():
             self._leave_parent()
         wants_reply = not kwargs.pop("__async__", False)

@@ -46,18 +46,19 @@ _seen: dict[bytes, bool] = {}
 _seen_names: dict[tuple[str, ...], bool] = {}
 
 
-def is_clean(body: dict[str, Any], text: str) -> bool:
-    """Say whether nothing has to go from a flat body; the hot path of every emit.
+def is_clean(body: dict[str, Any], text: str, names: tuple[str, ...] | None = None) -> bool:
+    """Say whether nothing has to go from a body; the hot path of every emit.
 
     Args:
-        body: without dicts and lists; its keys are strings.
-        text: its string values, joined by whatever is no letter.
+        body: JSON-safe; its keys are strings.
+        text: its string values on all levels, joined by whatever is no letter.
+        names: its keys on all levels; may be left out if there is but one.
 
     True is certain. What is found out about the names is remembered, for the records of a job have few shapes.
     """
     innocent = _is_prose(text) or _looks_innocent(text)
     if innocent:
-        names = tuple(body)
+        names = tuple(body) if names is None else names
         verdict = _seen_names.get(names)
         if verdict is None:
             # as values are not looked at here, names that would mask any value, or speak of another's, are suspects

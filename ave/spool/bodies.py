@@ -1,6 +1,6 @@
 """From a caller's dict to the JSON texts of one record, or of several when it is long.
 
-Every body that enters the spool passes here once: made plain, redacted, cut. A flat body of short values
+Every body that enters the spool passes here once: made plain, redacted, cut. A small body of plain values
 whose keys were seen before, which is nearly every shout, takes the short way: one encoding and a few looks.
 """
 
@@ -25,6 +25,9 @@ VALUE_MAX = 64 * 1024
 
 #: Fields a body may have before it is handled one field at a time.
 FIELDS_MAX = 256
+
+#: Dicts and lists a body may have, itself among them, to take the short way: so few of them are not too deep.
+CONTAINERS_MAX = 32
 
 #: Characters of a long value that stay in the record itself.
 KEPT = 1024
@@ -55,33 +58,45 @@ def short(body: dict[Any, Any]) -> str | None:
     if type(body) is not dict or len(body) > FIELDS_MAX:
         return None
     try:
-        texts = _texts(body)
-        if texts is not None and RESERVED.isdisjoint(body):
-            "".join(body)  # TypeError for a key that is no string: json would take 1 and "1" for the same
+        found = _found(body)
+        if found is not None and RESERVED.isdisjoint(body):
+            texts, names = found
             text = encode(body)
             is_text = text.isascii() or text.encode()
-            if is_text and len(text) <= VALUE_MAX and redact.is_clean(body, "\n".join(texts)):
+            if is_text and len(text) <= VALUE_MAX and redact.is_clean(body, "\n".join(texts), names):
                 return text
     except (TypeError, ValueError, RuntimeError):  # NaN or a lone surrogate, or another thread changed it meanwhile
         pass
     return None
 
 
-def _texts(body: dict[Any, Any]) -> list[str] | None:
-    """Return the string values of a flat body; None if it has other than short ones and plain scalars."""
-    texts = []
-    for value in body.values():
-        kind = type(value)
-        if kind is str:
-            if len(value) > VALUE_MAX:
-                return None
-            texts.append(value)
-        elif kind is int:
-            if not INT_MIN <= value <= INT_MAX:
-                return None
-        elif kind is not float and kind is not bool and value is not None:
+def _found(body: dict[Any, Any]) -> tuple[list[str], tuple[str, ...]] | None:
+    """Return the string values and the keys of a body; None if it has other than short ones and plain JSON."""
+    texts: list[str] = []
+    names: list[str] = []
+    containers: list[Any] = [body]
+    for container in containers:  # which grows meanwhile
+        values = container
+        if type(container) is dict:
+            "".join(container)  # TypeError for a key that is no string: json would take 1 and "1" for the same
+            names += container
+            values = container.values()
+        if len(containers) > CONTAINERS_MAX or len(texts) + len(names) + len(values) > FIELDS_MAX * 2:
             return None
-    return texts
+        for value in values:
+            kind = type(value)
+            if kind is str:
+                if len(value) > VALUE_MAX:
+                    return None
+                texts.append(value)
+            elif kind is int:
+                if not INT_MIN <= value <= INT_MAX:
+                    return None
+            elif kind is dict or kind is list:
+                containers.append(value)
+            elif kind is not float and kind is not bool and value is not None:
+                return None
+    return texts, tuple(names)
 
 
 def parts(body: dict[Any, Any]) -> Iterator[dict[str, Any]]:

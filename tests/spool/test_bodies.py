@@ -5,6 +5,8 @@ from __future__ import annotations
 import hashlib
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from ave.record import Record, joined, plain
 from ave.spool import bodies, frames
@@ -30,7 +32,10 @@ def together(body):
         {"a": 1, "b": "text", "c": None, "d": True, "e": 1.5},
         {"text": "x" * (bodies.VALUE_MAX - 20)},
         {"ö": "ü"},
+        {"args": [[1, {"a": []}], {}], "result": {"deep": [None, True, 1.5, "x"]}},
+        {"many": [{} for _ in range(bodies.CONTAINERS_MAX - 2)]},
     ],
+    ids=lambda body: str(body)[:30],
 )
 def test_an_ordinary_body_takes_the_short_way(body):
     assert bodies.short(body) == bodies.encode(body)
@@ -40,8 +45,15 @@ def test_an_ordinary_body_takes_the_short_way(body):
 @pytest.mark.parametrize(
     "body",
     [
-        {"a": [1]},
-        {"a": {}},
+        {"many": [{} for _ in range(bodies.CONTAINERS_MAX - 1)]},
+        {"long": list(range(1000))},
+        {"a": [(1,)]},
+        {"a": [{1: 1}]},
+        {"a": [{"password": SECRET}]},
+        {"a": {"env": {"A": SECRET}}},
+        {"a": [{"name": "password", "value": SECRET}]},
+        {"a": ["\ud800"]},
+        {"a": [2**64]},
         {1: 1},
         {"a": float("nan")},
         {"a": "\ud800"},
@@ -61,6 +73,22 @@ def test_an_ordinary_body_takes_the_short_way(body):
 def test_everything_else_does_not(body):
     assert bodies.short(body) is None
     assert together(body) is not None
+
+
+WORDS = st.sampled_from(
+    ["password", "env", "name", "value", "a", "http://u:p@h/x", "AKIAIOSFODNN7EXAMPLE", "--password", "A=b", SECRET]
+)
+VALUES = st.recursive(
+    WORDS | st.integers() | st.none() | st.booleans() | st.floats(allow_nan=False),
+    lambda values: st.lists(values, max_size=3) | st.dictionaries(WORDS, values, max_size=3),
+    max_leaves=8,
+)
+
+
+@given(st.dictionaries(WORDS, VALUES, max_size=4))
+def test_the_short_way_never_ends_elsewhere_than_the_long_one(body):
+    text = bodies.short(body)
+    assert text is None or [bodies.encode(part) for part in bodies.parts(body)] == [text]
 
 
 @pytest.mark.parametrize("above", [-30, -9, -8, -1, 0, 1, bodies.WINDOW - bodies.VALUE_MAX + 1])
