@@ -63,6 +63,9 @@ class AveException(Exception):  # noqa: N818 - the name is the public contract
     server has that server's `trace`, [[file, line, function, source], ...], and `str()` shows it.
     """
 
+    #: Whether it came from another process.
+    is_remote = False
+
     def __init__(self, details: str | dict[str, Any]) -> None:
         if isinstance(details, str):
             details = {"message": details}
@@ -161,10 +164,12 @@ class Offline(AveException):
 def exception_factory(details: Any) -> AveException:
     """Make the exception of the right class from what came over RPC: an object of details, or a text."""
     if not isinstance(details, dict):
-        return AveException({"type": "Exception", "message": str(details)})
+        details = {"type": "Exception", "message": str(details)}
     details = {str(key): value for key, value in details.items()}
     details.setdefault("message", "")
-    return _made(_KNOWN.get(str(details.get("type")), AveException), details)
+    made = _made(_KNOWN.get(str(details.get("type")), AveException), details)
+    made.is_remote = True
+    return made
 
 
 def install_excepthook() -> None:

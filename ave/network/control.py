@@ -146,7 +146,8 @@ class Control(Process):
         self._check_exposure(quiet=False)
         if self._legacy:
             warn(f"{self.proc_name}: the original's weak authentication is on, for clients of port {self.port}")
-        loop = Loop(self._interval, self.idle)
+        _raise_limit()
+        loop = Loop(self._interval, lambda: self._guarded(self.idle))
         service = _Service(self)
         server = Server(
             loop,
@@ -253,7 +254,7 @@ class Control(Process):
         def joined(_mask: int) -> None:
             loop.forget(descriptor)
             os.close(descriptor)
-            self._guarded(self.joined_process, process.pid, process.join())
+            self._guarded(lambda: self.joined_process(process.pid or 0, process.join()))
 
         loop.watch(descriptor, joined)
 
@@ -288,7 +289,7 @@ class Control(Process):
         try:
             hook(*args)
         except Exception as error:  # noqa: BLE001 - a service must survive its hooks
-            self.log(f"ERROR: {hook.__name__}: {type(error).__name__}: {error}")
+            self.log(f"ERROR: {type(error).__name__} in a hook: {error}")
 
     def _why_not(self, method: methods.Method, key: bytes | None) -> str:
         """Return why a caller with this key may not call a method; nothing if it may."""
@@ -404,6 +405,14 @@ def _as_bytes(key: str | bytes | None) -> bytes | None:
 def _address_of(listener: sockets.socket) -> tuple[str, int | None]:
     address = listener.getsockname()
     return (str(address[0]), int(address[1])) if isinstance(address, tuple) else ("", None)
+
+
+def _raise_limit() -> None:
+    """Allow as many descriptors as the system lets us have, for thousands of clients."""
+    import resource  # noqa: PLC0415 - for servers alone
+
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
 
 
 def _listen(host: str, port: int | None) -> sockets.socket:

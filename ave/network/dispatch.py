@@ -96,9 +96,10 @@ def perform(request: Request) -> dict[str, Any]:
     token = context.enter(request.context) if request.context is not None else None
     try:
         return {"result": request.call(*request.vargs, **request.kwargs)}
-    except Exit:
-        raise
-    except Exception as error:  # noqa: BLE001 - whatever the method raises is the caller's answer
+    except Exception as error:
+        # the end of a service that the method called is not ours
+        if isinstance(error, Exit) and not error.is_remote:
+            raise
         return {"exception": describe(error)}
     finally:
         if token is not None:

@@ -100,6 +100,8 @@ class Loop:
         events = self._epoll.poll(self._sleep())
         woke = time.monotonic()
         for descriptor, mask in events:
+            if not self._running:
+                break
             # an earlier event of this round may have ended it; a new one of the same number is ready soon enough
             act = self._watched.get(descriptor)
             if act is not None:

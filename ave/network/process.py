@@ -66,8 +66,8 @@ class Process:
         if self.pid is not None:
             raise UsageError(f"{self.proc_name} was started already")
         read_end, write_end = os.pipe()
-        sys.stdout.flush()
-        sys.stderr.flush()
+        for stream in filter(None, (sys.stdout, sys.stderr)):
+            stream.flush()
         parent = os.getpid()
         self.pid = os.fork()
         if self.pid == 0:
@@ -169,8 +169,11 @@ class Process:
 
             self.log(f"Exception in target():\n{traceback.format_exc()}")
         finally:
-            spool.close()
-            os._exit(code)
+            # whatever happens, this must not go on as a second parent
+            try:
+                spool.close()
+            finally:
+                os._exit(code)
 
 
 def _terminated(_signal: int, _frame: FrameType | None) -> NoReturn:

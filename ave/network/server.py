@@ -267,7 +267,8 @@ class Server:
             self._unauthenticated.pop(peer, None)
             peer.frames.limit = self._limit
         self._service.established(peer)
-        self._after_send(peer, is_there=is_there)
+        if peer in self.peers:
+            self._after_send(peer, is_there=is_there)
 
     # Served
 

@@ -10,7 +10,7 @@ from services import KEYS, Bench
 
 from ave import home as homes
 from ave import panotti
-from ave.exceptions import AveException, ConfigError, ConnectionRefused, ConnectionTimeout
+from ave.exceptions import AveException, ConfigError, ConnectionRefused, ConnectionTimeout, Exit
 from ave.network import Control, RemoteControl, current_guid, find_free_port
 from ave.network.tracing import bounded, parse_traceparent, sampled
 from ave.panotti import shout
@@ -152,6 +152,14 @@ def test_a_nested_call_passes_the_guid_on_and_its_failure_joins_the_story(guid, 
     assert inner.pid != outer.pid
     assert (inner.guid, outer.guid) == (guid, guid)
     assert (inner.body["method"], outer.body["method"]) == ("boom", "pass_on")
+
+
+def test_the_end_of_a_service_behind_is_told_and_does_not_end_the_one_before(serve, bench, call):
+    remote = call(serve(Front, behind=bench.port))
+    with pytest.raises(Exit, match="bye"):
+        remote.pass_on("exit")
+    assert bench.join(10) == 256
+    assert remote.none() is None
 
 
 def test_threads_of_a_service_do_not_inherit_the_run(serve, call, guid):
