@@ -29,15 +29,14 @@ def encode(message: dict[str, Any]) -> bytes:
         FormatError: some value is not JSON; names it.
     """
     try:
-        text = _encode(message)
-    except TypeError:
-        text = _encode_slowly(message)
+        text = _written(message)
+    except FormatError:
+        raise
     except RecursionError:
         raise _not_json(f"nested deeper than {DEPTH_MAX} levels") from None
-    except ValueError as error:
-        raise _not_json(error) from error
-    if _has_many_brackets(text) and _is_deep(message):
-        raise _not_json(f"nested deeper than {DEPTH_MAX} levels")
+    except Exception as error:
+        # a value may be of a class whose own methods raise anything
+        raise _not_json(error if type(error) is ValueError else type(error).__name__) from error
     return text.encode("ascii")
 
 
@@ -80,11 +79,14 @@ def _make_encoder() -> Callable[[Any], str]:
 _encode = _make_encoder()
 
 
-def _encode_slowly(message: dict[str, Any]) -> str:
+def _written(message: dict[str, Any]) -> str:
     try:
-        return _encode(_plain(message))
-    except RecursionError:
-        raise _not_json(f"nested deeper than {DEPTH_MAX} levels") from None
+        text = _encode(message)
+    except TypeError:
+        text = _encode(_plain(message))
+    if _has_many_brackets(text) and _is_deep(message):
+        raise _not_json(f"nested deeper than {DEPTH_MAX} levels")
+    return text
 
 
 def _plain(value: Any) -> Any:
@@ -111,9 +113,17 @@ def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     """Make a dict of an object's pairs; of two equal keys every reader would keep another."""
     content = dict(pairs)
     if len(content) < len(pairs):
-        names = [name for name, _ in pairs]
-        raise ValueError(f"the key {next(name for name in names if names.count(name) > 1)!r} is there twice")
+        raise ValueError(f"the key {_twice(pairs)!r} is there twice")
     return content
+
+
+def _twice(pairs: list[tuple[str, Any]]) -> str:
+    seen: set[str] = set()
+    for name, _ in pairs:
+        if name in seen:
+            break
+        seen.add(name)
+    return name
 
 
 def _no_number(name: str) -> None:
@@ -133,7 +143,10 @@ _decoder = JSONDecoder(object_pairs_hook=_object, parse_constant=_no_number, par
 def _decode(text: str) -> Any:
     # what a peer of ours writes is one value from the first character to the last
     if text[:1] == "{":
-        value, end = _decoder.scan_once(text, 0)  # type: ignore[attr-defined]
+        try:
+            value, end = _decoder.scan_once(text, 0)  # type: ignore[attr-defined]
+        except StopIteration:
+            end = -1  # `decode` says what is wrong, and where
         if end == len(text):
             return value
     return _decoder.decode(text)
