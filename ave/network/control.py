@@ -394,7 +394,7 @@ class _Service(Service):
             received=received,
             outcome="ok" if "result" in reply else "exception",
             args=[request.vargs, request.kwargs],
-            result=reply.get("result"),
+            result=reply.get("result") if sent else None,
         )
 
 

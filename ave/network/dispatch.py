@@ -118,7 +118,7 @@ def describe(error: Exception) -> dict[str, Any]:
 
 
 def write_reply(reply: dict[str, Any], limit: int) -> bytes:
-    """Return the JSON of a reply; of an exception that tells what is wrong with it, if it is not JSON or too long."""
+    """Return the JSON of a reply; one that is no JSON, or too long, becomes an exception that says so."""
     try:
         message = encode(reply)
     except FormatError as error:
@@ -130,10 +130,10 @@ def write_reply(reply: dict[str, Any], limit: int) -> bytes:
 
 
 def _write_again(reply: dict[str, Any], error: AveException) -> bytes:
-    again = {"exception": {**error.details, "trace": []}}
-    if "id" in reply:
-        again["id"] = reply["id"]
-    return encode(again)
+    # in place, so that a trace tells what was sent
+    reply.pop("result", None)
+    reply["exception"] = {**error.details, "trace": []}
+    return encode(reply)
 
 
 def _echo(value: Any) -> str:
