@@ -315,6 +315,7 @@ def test_an_interrupted_call_leaves_no_reply_behind(bench, call, monkeypatch):
         patch.setattr(type(remote._connection), "get", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
         with pytest.raises(KeyboardInterrupt):
             remote.count_up()
+    assert remote._connection is None, "for an original's reply would not say which call it answers"
     assert remote.counted() == 2
 
 

@@ -84,6 +84,8 @@ def test_without_a_run_and_for_asynchronous_calls_nothing_is_kept(bench, call, k
     job.boom(__async__=True)
     job.nosuch(__async__=True)
     job.none()
+    with RemoteControl(("", find_free_port()), optimist=False) as nobody, pytest.raises(ConnectionRefused):
+        nobody.none(__async__=True)
     assert kept("exception") == []
 
 
@@ -141,8 +143,9 @@ class Front(Bench):
         return getattr(self.remote, method)()
 
 
-def test_a_nested_call_passes_the_guid_on_and_its_failure_joins_the_story(guid, serve, bench, call, kept):
-    front = serve(Front, behind=bench.port)
+def test_a_nested_call_passes_the_guid_on_and_its_failure_joins_the_story(serve, bench, call, kept, monkeypatch):
+    front, guid = serve(Front, behind=bench.port), GUID
+    monkeypatch.setenv("VCSJOB_GUID", guid)  # the services know of no run
     remote = call(front)
     assert remote.pass_on("guid") == guid
     with pytest.raises(AveException, match="bang") as raised:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import socket
 import ssl
 import threading
@@ -9,7 +10,7 @@ import time
 
 import pytest
 import trustme
-from original import Client, Wire
+from original import Client, Wire, frame
 from services import KEYS, Bench
 
 from ave.exceptions import AveException, ConfigError, ConnectionFailed, ConnectionRefused, ConnectionTimeout
@@ -104,11 +105,10 @@ def test_many_requests_in_one_tls_record_are_all_answered(serve, lab):
         Wire(context.wrap_socket(sock, server_hostname="localhost")) as wire,
     ):
         wire.receive()
-        wire.send(b"0" * 16)
-        wire.receive()
-        request = b'{"method": "none", "params": {"vargs": [], "kwargs": {}}}'
-        wire.send_raw(b"".join(len(request).to_bytes(4, "big") + request for _ in range(300)))
-        assert [wire.receive() for _ in range(300)] == [b'{"result":null}'] * 300
+        # before the service reads with more than a small buffer
+        wire.send_raw(frame(b"0" * 16) + frame(b'{"method": "none", "params": {"vargs": [], "kwargs": {}}}') * 100)
+        assert json.loads(wire.receive()) == {"authenticated": False}
+        assert [wire.receive() for _ in range(100)] == [b'{"result":null}'] * 100
 
 
 def test_a_server_of_another_name_or_authority_is_not_called(serve, lab, tmp_path):

@@ -100,6 +100,30 @@ def test_a_panotti_that_is_away_is_unavailable_and_used_again_when_it_is_back(se
     again.join(10)
 
 
+class Original(Control):
+    """Keeps what it is sent, as often as it is sent."""
+
+    def __init__(self, *args, **options):
+        super().__init__(*args, **options)
+        self.kept = []
+
+    @Control.rpc
+    def shout(self, db, doc):
+        self.kept.append(doc)
+
+    @Control.rpc
+    def get_log(self, db):
+        return self.kept
+
+
+def test_a_record_that_an_original_panotti_keeps_twice_counts_once(serve, opened):
+    store = opened(serve(Original))
+    for _ in range(2):
+        assert store.put([record(1), record(2)]) == []
+    assert store.count(GUID) == {"shout": 2}
+    assert len(list(store.find(Query()))) == 2
+
+
 class Closed(PanottiControl):
     @Control.rpc
     @Control.auth
