@@ -12,7 +12,7 @@ from ave import home as homes
 from ave import panotti
 from ave.exceptions import AveException, ConfigError, ConnectionRefused, ConnectionTimeout, Exit
 from ave.network import Control, RemoteControl, current_guid, find_free_port
-from ave.network.tracing import bounded, parse_traceparent, sampled
+from ave.network.tracing import bounded, new_span, parse_traceparent, sampled
 from ave.panotti import shout
 from ave.testing import wait_until
 
@@ -316,10 +316,12 @@ def test_what_is_no_traceparent_names_no_span(text):
 
 
 def test_a_sample_is_a_share_of_all_spans():
-    assert sampled("0" * 16, 0.1)
-    assert not sampled("f" * 16, 0.999)
-    assert sampled("f" * 16, 1.0)
-    assert not sampled("0" * 16, 0.0)
+    spans = [new_span() for _ in range(2000)]
+    assert len(set(spans)) == 2000
+    assert all(parse_traceparent(f"00-{'1' * 32}-{span}-01")[1] == span for span in spans)
+    for share in (0.0, 0.1, 0.5, 1.0):
+        assert abs(sum(sampled(span, share) for span in spans) / 2000 - share) < 0.05
+        assert [sampled(span, share) for span in spans] == [sampled(span, share) for span in spans]
 
 
 def test_a_long_value_is_cut_to_its_first_items_and_characters():
