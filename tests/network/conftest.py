@@ -37,8 +37,13 @@ def forget():
 
 @pytest.fixture
 def kept(home):
-    """A function that returns the records of a kind that are in the spool."""
-    return lambda kind: [record for record in read_spool(homes.ave(home, "spool")).records if record.kind == kind]
+    """A function that returns the records of a kind that are in the spool, in order of time."""
+
+    def found(kind):
+        records = [record for record in read_spool(homes.ave(home, "spool")).records if record.kind == kind]
+        return sorted(records, key=lambda record: record.time)
+
+    return found
 
 
 @pytest.fixture
