@@ -71,6 +71,9 @@ def fault_of_test(tree: Path, test: str) -> str:
 def main(rows: list[str]) -> int:
     """Run all, print each as it ends, then the survivors."""
     mutants = [mutant for mutant in MUTANTS if not rows or mutant.row in rows]
+    if not mutants:
+        print(f"there is no such row; there are: {' '.join(sorted({mutant.row for mutant in MUTANTS}))}")
+        return 2
     tests = sorted({mutant.test for mutant in mutants})
     jobs = [(f"{'-':5} {test}", fault_of_test, test) for test in tests]
     jobs += [(f"{mutant.row:5} {mutant.what}", fault_of, mutant) for mutant in mutants]

@@ -317,7 +317,7 @@ EMITTER = [
     ),
     Mutant(
         *("S2", 'json makes 1 and "1" the same key', BODIES),
-        '            "".join(body)',
+        '            "".join(container)',
         '            "".join(())',
         "tests/spool/test_hazards.py -k equal",
     ),
