@@ -81,7 +81,7 @@ def cut(path, _old):
 def test_r7_cursors_are_only_an_optimisation(spoil, home, spool, logd, drain, job, two_stores):
     random = dice(f"R7 {spoil.__name__}")
     cursors = Path(spool, "cursors")
-    jobs = [job(f"job-{number}", pace_s=0.002) for number in range(2)]
+    jobs = [job(f"job-{number}", pace_s=0.02) for number in range(2)]
     old = {}
     for _ in range(scaled(120)):
         before = len(stored(home, "search.db"))
