@@ -271,11 +271,11 @@ def test_it_starts_no_thread_and_no_process(monkeypatch):
 
     for name in ("fork", "posix_spawn", "forkpty"):
         monkeypatch.setattr(os, name, refuse)
-    before = threading.active_count()
+    children = Path(f"/proc/self/task/{os.getpid()}/children")
+    before = threading.active_count(), children.read_text()
     for n in range(10):
         shout(GUID, {"n": n, "text": "x" * 100_000, "bad": Hostile()})
-    assert threading.active_count() == before
-    assert Path(f"/proc/self/task/{os.getpid()}/children").read_text() == ""
+    assert (threading.active_count(), children.read_text()) == before
 
 
 def test_the_callers_dictionary_is_never_changed(home):

@@ -158,6 +158,8 @@ class Control(Process):
             tls=tls.server_context(self._tls),
         )
         server.listen(self.socket or _listen(self.host, self.port))
+        if (signalled := self.signalled) is not None:
+            loop.watch(signalled, lambda _mask: os.read(signalled, 4096))
         self._loop, self._server = loop, server
 
     def run(self) -> int:
@@ -259,6 +261,10 @@ class Control(Process):
         loop.watch(descriptor, joined)
 
     # Inside
+
+    def _leave(self) -> None:
+        if self._loop is not None:
+            self._loop.stop()
 
     def _check_exposure(self, *, quiet: bool) -> None:
         has_key = bool(self._keys.known)

@@ -37,6 +37,10 @@ class Process:
         args: what to give it.
         logging: whether `log` writes anything.
         proc_name: what `ps` shows, by default `ave-` and the name of the class. The kernel keeps 15 bytes of it.
+
+    Attributes:
+        signalled: in the new process, a pipe that can be read from once a signal came. Who sleeps in a system call
+            without a time-out watches it, too: a signal in the moment before the call does not interrupt it.
     """
 
     def __init__(
@@ -51,7 +55,9 @@ class Process:
         self.logging = logging
         self.proc_name = proc_name or f"ave-{type(self).__name__}"
         self.pid: int | None = None
+        self.signalled: int | None = None
         self._status: int | None = None
+        self._is_terminated = False
 
     def start(self, *, synchronize: bool = False) -> None:
         """Fork, and run the target there.
@@ -149,10 +155,11 @@ class Process:
     def _live(self, parent: int, report: int) -> NoReturn:
         code = FAILED
         try:
-            signal.signal(signal.SIGTERM, _terminated)
+            signal.signal(signal.SIGTERM, self._terminated)
             signal.signal(signal.SIGINT, signal.SIG_DFL)
             self.pid = None
             _forget_fds({0, 1, 2, report, *self.kept_fds()})
+            self.signalled = _signal_pipe()
             _name_and_bind(self.proc_name, parent)
             try:
                 self.initialize()
@@ -173,11 +180,23 @@ class Process:
             try:
                 spool.close()
             finally:
-                os._exit(code)
+                os._exit(TERMINATED if self._is_terminated else code)
+
+    def _terminated(self, _signal: int, _frame: FrameType | None) -> NoReturn:
+        self._is_terminated = True
+        self._leave()
+        raise SystemExit(TERMINATED)
+
+    def _leave(self) -> None:
+        """Let the target end soon, by SIGTERM; the exception that follows is lost where it meets a finalizer."""
 
 
-def _terminated(_signal: int, _frame: FrameType | None) -> NoReturn:
-    raise SystemExit(TERMINATED)
+def _signal_pipe() -> int:
+    read_end, write_end = os.pipe()
+    os.set_blocking(read_end, False)
+    os.set_blocking(write_end, False)
+    signal.set_wakeup_fd(write_end, warn_on_full_buffer=False)
+    return read_end
 
 
 def _forget_fds(kept: set[int]) -> None:

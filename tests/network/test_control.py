@@ -286,6 +286,33 @@ def test_joining_has_a_time_limit_and_terminate_ends_a_process():
     process.terminate()
 
 
+def test_terminate_ends_a_service_even_if_the_exception_is_lost_in_a_finalizer(serve):
+    class Last:
+        def __del__(self):
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    class Forgetful(Control):
+        @Control.rpc
+        def forget(self):
+            Last()
+
+    service = serve(Forgetful)
+    RemoteControl(("", service.port)).forget()
+    assert service.join(10) == 15 << 8
+
+
+def test_terminate_ends_the_sleep_of_a_service_that_the_signal_did_not_interrupt(serve):
+    class Deaf(Control):
+        def initialize(self):
+            super().initialize()
+            threading.Thread(target=signal.pause, daemon=True).start()
+            signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})  # so that the other thread gets it
+
+    service = serve(Deaf)
+    service.terminate()
+    assert service.join(10) == 15 << 8
+
+
 def test_an_error_in_the_target_is_logged_and_ends_the_process(capfd):
     process = Process(lambda: 1 / 0, logging=True, proc_name="ave-test")
     process.start()
