@@ -197,7 +197,8 @@ class BlockingConnection(Connection):
         while is_there and self._outgoing:
             writable = select.poll()
             writable.register(self.socket, select.POLLOUT)
-            if not writable.poll(_milliseconds(deadline)):
+            left = _milliseconds(deadline)
+            if left == 0 or not writable.poll(left):
                 raise ConnectionTimeout(f"{self.peer} did not take the message in time")
             is_there = self.flush()
         if not is_there:
@@ -212,7 +213,8 @@ class BlockingConnection(Connection):
             ProtocolError: what came is no message of this session.
         """
         while (message := self.next()) is None:
-            if not (self.has_more() or self._readable.poll(_milliseconds(deadline))):
+            left = _milliseconds(deadline)
+            if left == 0 or not (self.has_more() or self._readable.poll(left)):
                 raise ConnectionTimeout(f"{self.peer} did not answer in time")
             self._take()
         return message
@@ -245,6 +247,7 @@ def remaining(deadline: float | None) -> float | None:
 
 
 def _milliseconds(deadline: float | None) -> float | None:
+    """Return the milliseconds left, 0 when the time is over."""
     return None if deadline is None else max(deadline - time.monotonic(), 0.0) * 1000
 
 

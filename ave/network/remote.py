@@ -200,7 +200,7 @@ class RemoteControl:
     def _send(self, message: bytes, deadline: float | None) -> BlockingConnection:
         """Send a request on a connection that works; it is sent again only if it cannot have arrived whole."""
         connection = self._connection
-        if connection is not None and self._is_alive(connection):
+        if connection is not None and self._is_alive(connection, deadline):
             try:
                 connection.put(message, deadline)
             except ConnectionClosed:
@@ -213,10 +213,12 @@ class RemoteControl:
         connection.put(message, deadline)
         return connection
 
-    def _is_alive(self, connection: BlockingConnection) -> bool:
+    def _is_alive(self, connection: BlockingConnection, deadline: float | None) -> bool:
         """Tell whether a connection lasted until this call; read what came meanwhile: nobody waits for it."""
         try:
             while (message := connection.get_now()) is not None:
+                if deadline is not None and time.monotonic() > deadline:
+                    raise ConnectionTimeout(f"{self._peer} does not stop talking")
                 reply = _read_reply(message)
                 is_answer = "id" in reply if connection.session.numbered else isinstance(reply.get("exception"), str)
                 if not is_answer:
