@@ -17,12 +17,13 @@ from ave.exceptions import (
     UsageError,
     exception_factory,
 )
+from ave.network import messages, tracing
 from ave.network import tls as tls_contexts
-from ave.network import tracing
 from ave.network.address import shown
-from ave.network.codec import decode, encode
+from ave.network.codec import decode, text_of
 from ave.network.dial import Dialler
 from ave.network.frames import FRAME_LIMIT
+from ave.network.records import Trace
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -174,8 +175,9 @@ class RemoteControl:
             raised = exception_factory(reply["exception"])
             call.fail(raised, reply["exception"])
             raise raised
-        call.end("ok", reply.get("result"))
-        return reply.get("result")
+        result = reply.get("result")
+        call.end("ok", reply)
+        return result
 
     def _send_and_wait(self, call: _Call) -> dict[str, Any] | None:
         seconds = self._timeout if call.wants_reply else ASYNC_S
@@ -191,7 +193,7 @@ class RemoteControl:
             # the reply to an earlier, asynchronous request that was refused
             if not (connection.session.numbered and reply.get("id", call.number) != call.number):
                 break
-        call.received = len(received)
+        call.received = received
         if connection.session.numbered and "id" not in reply:
             # about the connection, not about the call: the service ends, or did not understand
             self._drop()
@@ -255,14 +257,16 @@ class _Call:
     ) -> None:
         self.wants_reply = wants_reply
         self.number = 0
-        self.received = 0
+        self.received: bytes | memoryview = b""
         self._remote = remote
         self._method = method
         self._args = [list(vargs), kwargs]
-        self._sent = 0
+        self._blob: dict[str, Any] = {}
+        self._message = b""
         current = None if remote._is_silent else context.current()
         self._guid = (current.guid if current else "") or remote._guid
         self._span = self._trace = ""
+        self._parent = current.span if current else ""
         if remote._share is None:
             remote._share = tracing.rate(remote._home)
         if self._guid or remote._share or current:
@@ -270,12 +274,13 @@ class _Call:
             if not remote._trace:
                 remote._trace = tracing.new_trace()
             self._trace = (current.trace if current else "") or remote._trace
+        self._is_traced = bool(remote._share) and tracing.sampled(self._span, remote._share)
         self._started = time.perf_counter()
 
     def write(self, number: int) -> bytes:
         """Return the request; UsageError if the arguments are not JSON."""
         self.number = number
-        blob: dict[str, Any] = {
+        blob = self._blob = {
             "method": self._method,
             "resource": self._remote._profile,
             "params": {"vargs": self._args[0], "kwargs": self._args[1]},
@@ -285,13 +290,14 @@ class _Call:
         if self._guid:
             blob["guid"] = self._guid
         if self._span:
-            blob["traceparent"] = f"00-{self._trace}-{self._span}-{'01' if self._is_sampled() else '00'}"
+            blob["traceparent"] = f"00-{self._trace}-{self._span}-{'01' if self._is_traced else '00'}"
         try:
-            message = encode(blob)
+            vargs, kwargs = (text_of(args, above=messages.ABOVE) for args in self._args)
+            before, behind = messages.envelope(blob, kwargs)
         except FormatError as error:
             raise UsageError(f"the arguments of {self._method}: {error}") from error
-        self._sent = len(message)
-        return message
+        self._message = f"{before}{vargs}{behind}".encode("ascii")
+        return self._message
 
     def fail(self, error: AveException, details: Any = None) -> None:
         """Keep that the call failed: `details` is what the service said, if it was the service."""
@@ -302,27 +308,24 @@ class _Call:
                 body["span"] = self._span
             panotti.keep("exception", self._guid, body, source="rpc", home=self._remote._home)
 
-    def end(self, outcome: str, result: Any = None) -> None:
-        """Keep a trace of the call, if this one is traced."""
-        if not self._is_sampled():
+    def end(self, outcome: str, reply: dict[str, Any] | None = None) -> None:
+        """Keep a trace of the call, if this one is traced; `reply` is that which has its result."""
+        if not self._is_traced:
             return
-        body = tracing.trace_body(
-            method=self._method,
-            peer=self._remote._peer,
-            side="client",
-            span=self._span,
-            started=self._started,
-            sent=self._sent,
-            received=self.received,
-            outcome=outcome,
-            args=self._args,
-            result=result,
+        duration = time.perf_counter() - self._started
+        trace = Trace(
+            "client",
+            self._remote._peer,
+            self._span,
+            self._parent,
+            duration,
+            outcome,
+            self._message,
+            self._blob,
+            self.received,
+            reply or {},
         )
-        panotti.keep("trace", self._guid, body, source="rpc", home=self._remote._home)
-
-    def _is_sampled(self) -> bool:
-        share = self._remote._share
-        return bool(share) and tracing.sampled(self._span, share or 0.0)
+        trace.keep(self._guid, self._remote._home)
 
 
 def _job_guid() -> str:

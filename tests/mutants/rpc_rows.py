@@ -4,21 +4,27 @@ from __future__ import annotations
 
 from table import Mutant
 
+BODIES = "ave/spool/bodies.py"
 CODEC = "ave/network/codec.py"
 CONNECTION = "ave/network/connection.py"
 DISPATCH = "ave/network/dispatch.py"
 FRAMES = "ave/network/frames.py"
 HANDSHAKE = "ave/network/handshake.py"
+MESSAGES = "ave/network/messages.py"
 METHODS = "ave/network/methods.py"
+REDACT = "ave/redact/__init__.py"
 REMOTE = "ave/network/remote.py"
 SERVER = "ave/network/server.py"
+WRITER = "ave/spool/writer.py"
 
 TEST_CROWDS = "tests/chaos/test_network_crowds.py"
 TEST_FRAMES = "tests/chaos/test_network_frames.py"
 TEST_JSON = "tests/chaos/test_network_json.py"
 TEST_PEERS = "tests/chaos/test_network_peers.py"
 TEST_REPLAY = "tests/chaos/test_network_replay.py"
+TEST_COMPANY = "tests/spool/test_company.py"
 TEST_HANDSHAKE = "tests/network/test_handshake.py"
+TEST_RECORDS = "tests/network/test_records.py"
 TEST_WIRE = "tests/network/test_original_wire.py"
 
 RPC = [
@@ -78,13 +84,13 @@ RPC = [
     ),
     Mutant(
         *("S2", "any depth is read", CODEC),
-        " and _is_deep(value):\n",
+        " and _is_deep(value, DEPTH_MAX):\n",
         " and False:\n",
         f"{TEST_JSON} -k malformed_and_the_connection",
     ),
     Mutant(
         *("S2", "any depth is written", CODEC),
-        " and _is_deep(message):\n",
+        " and _is_deep(value, levels):\n",
         " and False:\n",
         f"{TEST_JSON} -k argument_that_is_no_json",
     ),
@@ -271,5 +277,53 @@ RPC = [
         "            if left == 0 or not (self.has_more()",
         "            if not (self.has_more()",
         f"{TEST_PEERS} -k than_its_timeout",
+    ),
+    Mutant(
+        *("RPC", "arguments are taken from wherever they seem to be", MESSAGES),
+        '    if len(blob) != 4 + ("guid" in blob) + ("traceparent" in blob):\n',
+        "    if False:\n",
+        f"{TEST_RECORDS} -k foreign_peer",
+    ),
+    Mutant(
+        *("RPC", "a result is taken from wherever it seems to be", MESSAGES),
+        ' if len(reply) == 1 and "id" in reply else ""\n',
+        ' if "id" in reply else ""\n',
+        f"{TEST_RECORDS} -k foreign_peer",
+    ),
+    Mutant(
+        *("RPC", "a traced text may have escapes", REDACT),
+        '    return "\\\\" not in text and _looks_innocent(text)\n',
+        "    return _looks_innocent(text)\n",
+        TEST_RECORDS,
+    ),
+    Mutant(
+        *("S15", "a traced text is not looked at for secrets", BODIES),
+        "    return is_plain and redact.is_clean_json(shape)\n",
+        '    return is_plain and "\\\\" not in shape\n',
+        f"{TEST_RECORDS} -k secret",
+    ),
+    Mutant(
+        *("RPC", "of equal keys both stand in a record", BODIES),
+        """'0":', 'true":', 'false":', 'null":')\n""",
+        ")\n",
+        f"{TEST_RECORDS} -k twice",
+    ),
+    Mutant(
+        *("R22", "what waits is forgotten at the end", WRITER),
+        "    def close(self) -> None:\n        self.flush()\n",
+        "    def close(self) -> None:\n",
+        f"{TEST_COMPANY} -k the_end",
+    ),
+    Mutant(
+        *("R17", "a child writes what waited in its parent", WRITER),
+        "        self.waiting.clear()\n",
+        "",
+        f"{TEST_COMPANY} -k forked",
+    ),
+    Mutant(
+        *("R18", "other records overtake those that wait", WRITER),
+        "    if emitter.waiting:\n        emitter.flush()\n",
+        "",
+        f"{TEST_COMPANY} -k behind",
     ),
 ]
