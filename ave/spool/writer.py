@@ -247,8 +247,7 @@ class _Emitter:
                     self._end(depth)
 
     def forget(self) -> None:
-        """Leave all segments as they are, as a forked child does with its parent's, and what waits to the parent."""
-        self.waiting.clear()
+        """Leave all segments as they are, as a forked child does with its parent's."""
         for depth in list(self.segments):
             self._leave(depth)
 

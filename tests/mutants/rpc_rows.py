@@ -316,8 +316,8 @@ RPC = [
     ),
     Mutant(
         *("R17", "a child writes what waited in its parent", WRITER),
-        "        self.waiting.clear()\n",
-        "",
+        "    _emitters.clear()\n",
+        "    [emitter.flush() for emitter in emitters]\n    _emitters.clear()\n",
         f"{TEST_COMPANY} -k forked",
     ),
     Mutant(

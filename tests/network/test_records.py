@@ -94,6 +94,7 @@ def test_arguments_are_not_taken_from_where_a_foreign_peer_put_something_else():
     text, blob = request([1], {})
     texts = [
         text.replace('"id":7}', '"id":7,"more":1}'),
+        text.replace(',"async"', ',"more":{"x":1,"kwargs":{}},"async"'),
         text.replace('"vargs":[1]', '"vargs":[1],"more":[2]'),
         text.replace('{"method"', '{ "method"'),
         text.replace('"resource":null,', ""),
