@@ -130,7 +130,7 @@ def append_later(kind: str, guid: str, body: Callable[[], str], *, source: str, 
 
     It waits only if another one came less than 10 ms before, and never behind another record of this process: at most
     32 wait, and those that wait are written with the next one after 200 ms, before any other record, by `flush`, and
-    at the end of the process. SIGKILL loses what waits; a footer that lacks tells readers so.
+    at the end of the process. SIGKILL loses what waits.
 
     Args:
         body: called when the record is written; gives the JSON text of its body, which `bodies.whole` made, or of

@@ -29,9 +29,9 @@ from ave.exceptions import AveException, ProtocolError
 from ave.network import RemoteControl, disconnect, find_free_port
 from ave.network.codec import encode
 from ave.network.control import _Service
-from ave.network.loop import Loop
 from ave.network.frames import FRAME_LIMIT, HANDSHAKE_LIMIT, Frames, framed
 from ave.network.handshake import ServerHandshake, Session
+from ave.network.loop import Loop
 from ave.network.server import Peer
 from tests.network.conftest import call, serve  # noqa: F401 - fixtures
 from tests.network.original import hmac_md5
