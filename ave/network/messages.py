@@ -1,7 +1,6 @@
-"""The texts of requests and replies, as our own side writes them.
+"""Where arguments and result are in the texts of requests and replies: so a trace has them as they were sent.
 
-One function writes what stands around the arguments, and tells on the other side where they are: so a trace has them
-as they were sent, and nothing is encoded twice.
+They are found by what our own side writes around them. In a message of any other form they are not found.
 """
 
 from __future__ import annotations
@@ -14,27 +13,10 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-__all__ = ["args_in", "envelope", "result_in"]
+__all__ = ["args_in", "result_in"]
 
 #: Levels of a request above its arguments.
 ABOVE = 2
-
-
-def envelope(blob: dict[str, Any], kwargs: str) -> tuple[str, str]:
-    """Return what a request has before and behind its positional arguments.
-
-    Args:
-        blob: its fields; of `params` nothing is read.
-        kwargs: the JSON text of its named arguments.
-    """
-    resource = blob["resource"]
-    shown = "null" if resource is None else text_of(resource, above=1)
-    behind = f',"kwargs":{kwargs}}},"async":{"true" if blob["async"] else "false"},"id":{blob["id"]}'
-    if "guid" in blob:
-        behind += f',"guid":{quoted(blob["guid"])}'
-    if "traceparent" in blob:
-        behind += f',"traceparent":{quoted(blob["traceparent"])}'
-    return f'{{"method":{quoted(blob["method"])},"resource":{shown},"params":{{"vargs":', behind + "}"
 
 
 def args_in(message: str, blob: dict[str, Any], kwargs: str) -> str:
@@ -42,13 +24,13 @@ def args_in(message: str, blob: dict[str, Any], kwargs: str) -> str:
 
     Args:
         blob: what the message says, without `params`, of which it has just the two fields.
-        kwargs: as of `envelope`.
+        kwargs: the JSON text of its named arguments.
     """
     # with more fields than these, some could stand where the arguments are looked for
     if len(blob) != 4 + ("guid" in blob) + ("traceparent" in blob):
         return ""
     try:
-        vargs = _between(message, *envelope(blob, kwargs))
+        vargs = _between(message, *_around(blob, kwargs))
     except (KeyError, TypeError):  # a field is missing, or not text
         return ""
     return vargs and f"[{vargs},{kwargs}]"
@@ -63,6 +45,18 @@ def result_in(message: str, reply: dict[str, Any]) -> str:
     if not reply:
         return _between(message, '{"result":', "}")
     return _between(message, '{"result":', f',"id":{reply["id"]}}}') if len(reply) == 1 and "id" in reply else ""
+
+
+def _around(blob: dict[str, Any], kwargs: str) -> tuple[str, str]:
+    """Return what a request has before and behind its positional arguments."""
+    resource = blob["resource"]
+    shown = "null" if resource is None else text_of(resource, above=1)
+    behind = f',"kwargs":{kwargs}}},"async":{"true" if blob["async"] else "false"},"id":{blob["id"]}'
+    if "guid" in blob:
+        behind += f',"guid":{quoted(blob["guid"])}'
+    if "traceparent" in blob:
+        behind += f',"traceparent":{quoted(blob["traceparent"])}'
+    return f'{{"method":{quoted(blob["method"])},"resource":{shown},"params":{{"vargs":', behind + "}"
 
 
 def _between(message: str, before: str, behind: str) -> str:

@@ -17,10 +17,10 @@ from ave.exceptions import (
     UsageError,
     exception_factory,
 )
-from ave.network import messages, tracing
 from ave.network import tls as tls_contexts
+from ave.network import tracing
 from ave.network.address import shown
-from ave.network.codec import decode, text_of
+from ave.network.codec import decode, encode
 from ave.network.dial import Dialler
 from ave.network.frames import FRAME_LIMIT
 from ave.network.records import Trace
@@ -292,11 +292,9 @@ class _Call:
         if self._span:
             blob["traceparent"] = f"00-{self._trace}-{self._span}-{'01' if self._is_traced else '00'}"
         try:
-            vargs, kwargs = (text_of(args, above=messages.ABOVE) for args in self._args)
-            before, behind = messages.envelope(blob, kwargs)
+            self._message = encode(blob)
         except FormatError as error:
             raise UsageError(f"the arguments of {self._method}: {error}") from error
-        self._message = f"{before}{vargs}{behind}".encode("ascii")
         return self._message
 
     def fail(self, error: AveException, details: Any = None) -> None:
