@@ -59,7 +59,7 @@ class Connection:
     def read(self) -> bool:
         """Take what the socket has; False if the peer closed or is gone."""
         size = READ_SIZE if self.frames.limit > HANDSHAKE_LIMIT else HANDSHAKE_LIMIT
-        if self.frames and (missing := self.frames.missing()) > size:
+        if self.frames.size and (missing := self.frames.missing()) > size:
             size = min(missing, READ_SIZE_MAX)
         try:
             data = self.socket.recv(size)
@@ -73,7 +73,7 @@ class Connection:
 
     def next(self) -> memoryview | None:
         """Return the content of the next whole message; ProtocolError if the peer's bytes are none."""
-        message = self.frames.next()
+        message = self.frames.next() if self.frames.size else None
         return None if message is None else self.session.open(message)
 
     def send(self, message: bytes) -> bool:
@@ -187,7 +187,9 @@ class BlockingConnection(Connection):
 
     def put(self, message: bytes, deadline: float | None) -> None:
         """Send a whole message; ConnectionTimeout or ConnectionClosed if it cannot be sent whole."""
-        self._finish(deadline, is_there=self.send(message))
+        is_there = self.send(message)
+        if self._outgoing or not is_there:
+            self._finish(deadline, is_there=is_there)
 
     def put_open(self, message: bytes, deadline: float | None) -> None:
         """Do as `put`, without the session: for the messages of the handshake."""

@@ -182,7 +182,7 @@ class RemoteControl:
     def _send_and_wait(self, call: _Call) -> dict[str, Any] | None:
         seconds = self._timeout if call.wants_reply else ASYNC_S
         deadline = None if seconds is None else time.monotonic() + seconds
-        message = call.write(self._number)
+        message = call.write()
         connection = self._send(message, deadline)
         self._number += 1
         if not call.wants_reply:
@@ -256,52 +256,52 @@ class _Call:
         self, remote: RemoteControl, method: str, vargs: tuple[Any, ...], kwargs: dict[str, Any], wants_reply: bool
     ) -> None:
         self.wants_reply = wants_reply
-        self.number = 0
+        self.number = remote._number
         self.received: bytes | memoryview = b""
         self._remote = remote
-        self._method = method
-        self._args = [list(vargs), kwargs]
-        self._blob: dict[str, Any] = {}
         self._message = b""
+        self._guid = self._span = self._parent = ""
+        self._is_traced = False
+        self._blob: dict[str, Any] = {
+            "method": method,
+            "resource": remote._profile,
+            "params": {"vargs": vargs, "kwargs": kwargs},
+            "async": not wants_reply,
+            "id": self.number,
+        }
         current = None if remote._is_silent else context.current()
-        self._guid = (current.guid if current else "") or remote._guid
-        self._span = self._trace = ""
-        self._parent = current.span if current else ""
         if remote._share is None:
             remote._share = tracing.rate(remote._home)
-        if self._guid or remote._share or current:
-            self._span = tracing.new_span()
-            if not remote._trace:
-                remote._trace = tracing.new_trace()
-            self._trace = (current.trace if current else "") or remote._trace
-        self._is_traced = bool(remote._share) and tracing.sampled(self._span, remote._share)
+        if current or remote._guid or remote._share:
+            self._join(current, remote._share)
         self._started = time.perf_counter()
 
-    def write(self, number: int) -> bytes:
-        """Return the request; UsageError if the arguments are not JSON."""
-        self.number = number
-        blob = self._blob = {
-            "method": self._method,
-            "resource": self._remote._profile,
-            "params": {"vargs": self._args[0], "kwargs": self._args[1]},
-            "async": not self.wants_reply,
-            "id": number,
-        }
+    def _join(self, current: context.Call | None, share: float) -> None:
+        """Make the call part of a run and of a trace, those of the call that is being served if there is one."""
+        remote, blob = self._remote, self._blob
+        if not remote._trace:
+            remote._trace = tracing.new_trace()
+        trace, self._guid, self._span = remote._trace, remote._guid, tracing.new_span()
+        if current:
+            trace, self._guid, self._parent = current.trace or trace, current.guid or self._guid, current.span
+        self._is_traced = bool(share) and tracing.sampled(self._span, share)
         if self._guid:
             blob["guid"] = self._guid
-        if self._span:
-            blob["traceparent"] = f"00-{self._trace}-{self._span}-{'01' if self._is_traced else '00'}"
+        blob["traceparent"] = f"00-{trace}-{self._span}-{'01' if self._is_traced else '00'}"
+
+    def write(self) -> bytes:
+        """Return the request; UsageError if the arguments are not JSON."""
         try:
-            self._message = encode(blob)
+            self._message = encode(self._blob)
         except FormatError as error:
-            raise UsageError(f"the arguments of {self._method}: {error}") from error
+            raise UsageError(f"the arguments of {self._blob['method']}: {error}") from error
         return self._message
 
     def fail(self, error: AveException, details: Any = None) -> None:
         """Keep that the call failed: `details` is what the service said, if it was the service."""
         self.end("timeout" if isinstance(error, ConnectionTimeout) else "exception")
         if self._guid and self.wants_reply:
-            body = {"exception": details or error.details, "method": self._method, "peer": self._remote._peer}
+            body = {"exception": details or error.details, "method": self._blob["method"], "peer": self._remote._peer}
             if self._span:
                 body["span"] = self._span
             panotti.keep("exception", self._guid, body, source="rpc", home=self._remote._home)
