@@ -16,7 +16,7 @@ from ave.network.frames import FRAME_LIMIT
 from ave.network.handshake import MAC_SIZE
 from ave.network.loop import Loop
 from ave.network.process import Process
-from ave.network.records import Trace, flush
+from ave.network.records import flush, keep
 from ave.network.server import Peer, Server, Service
 from ave.spool import WAITING_S
 
@@ -395,8 +395,8 @@ class _Service(Service):
         if tracing.sampled(span, self._share):
             outcome = "ok" if "result" in reply else "exception"
             said = reply if written else {}
-            trace = Trace("server", peer, span, "", duration, outcome, message, blob, written, said)
-            trace.keep(call.guid if call else "", self._control.home)
+            guid = call.guid if call else ""
+            keep(guid, self._control.home, "server", peer, span, "", duration, outcome, message, blob, written, said)
             if not self._waiting.due:
                 self._waiting.begin(self)
 

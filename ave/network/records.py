@@ -14,7 +14,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-__all__ = ["VALUE_MAX", "Trace", "flush"]
+__all__ = ["VALUE_MAX", "Trace", "flush", "keep"]
 
 #: Bytes of the longest messages whose arguments and result are kept whole.
 VALUE_MAX = 1024
@@ -65,15 +65,7 @@ class Trace:
             return
         # views are copied: what they look into is far larger
         self._request, self._blob, self._answer, self._reply = bytes(request), blob, bytes(answer), reply
-        self._kwargs = "{}"
-        if len(params) > 2:
-            self._kwargs = ""
-        elif params["kwargs"]:
-            self._kwargs = text_of(params["kwargs"], above=messages.ABOVE)
-
-    def keep(self, guid: str, home: str | None) -> None:
-        """Keep it in the story of a run; as harmless as `panotti.shout`."""
-        panotti.keep_later("trace", guid, self, source="rpc", home=home)
+        self._kwargs = _named(params)
 
     def __call__(self) -> str:
         """Return the body as JSON text: of the texts in the messages, or else by the long way."""
@@ -117,12 +109,31 @@ class Trace:
         return spool.whole(body)
 
 
+def keep(guid: str, home: str | None, *facts: Any) -> None:
+    """Keep a record of a call in the story of a run, of what `Trace` takes; as harmless as `panotti.shout`."""
+    try:
+        trace = Trace(*facts)
+    except Exception:  # noqa: BLE001 - what a caller gave may have methods that raise anything
+        return
+    panotti.keep_later("trace", guid, trace, source="rpc", home=home)
+
+
 def flush(home: str | None) -> None:
     """Write the records that wait for company."""
     try:
         spool.flush(home)
     except SpoolError:
         pass  # told when the record came
+
+
+def _named(params: dict[str, Any]) -> str:
+    """Return the named arguments as JSON; empty if they cannot be found in the request by that."""
+    if len(params) > 2:
+        return ""
+    try:
+        return text_of(params["kwargs"], above=messages.ABOVE) if params["kwargs"] else "{}"
+    except FormatError:  # the method has changed what it was given
+        return ""
 
 
 def _said(request: bytes, answer: bytes) -> tuple[Any, Any]:

@@ -23,7 +23,7 @@ from ave.network.address import shown
 from ave.network.codec import decode, encode
 from ave.network.dial import Dialler
 from ave.network.frames import FRAME_LIMIT
-from ave.network.records import Trace
+from ave.network.records import keep
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -311,7 +311,9 @@ class _Call:
         if not self._is_traced:
             return
         duration = time.perf_counter() - self._started
-        trace = Trace(
+        keep(
+            self._guid,
+            self._remote._home,
             "client",
             self._remote._peer,
             self._span,
@@ -323,7 +325,6 @@ class _Call:
             self.received,
             reply or {},
         )
-        trace.keep(self._guid, self._remote._home)
 
 
 def _job_guid() -> str:

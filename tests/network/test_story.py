@@ -10,7 +10,7 @@ from services import KEYS, Bench
 
 from ave import home as homes
 from ave import panotti
-from ave.exceptions import AveException, ConfigError, ConnectionRefused, ConnectionTimeout, Exit
+from ave.exceptions import AveException, ConfigError, ConnectionRefused, ConnectionTimeout, Exit, UsageError
 from ave.network import Control, RemoteControl, current_guid, find_free_port
 from ave.network.tracing import new_span, parse_traceparent, sampled
 from ave.panotti import shout
@@ -242,6 +242,41 @@ def test_an_asynchronous_call_is_traced_too(traced, call, kept):
     call(traced).count_up(__async__=True)
     wait_until(lambda: len(kept("trace")) == 2)
     assert {record.body["outcome"] for record in kept("trace")} == {"ok"}
+
+
+class Spoiler(Control):
+    """Does to its arguments what makes them no JSON any more."""
+
+    @Control.rpc
+    def spoil(self, items, named):
+        items.append(object())
+        named["x"] = {object(): items}
+        return named.get("y")
+
+
+def test_a_method_that_spoils_its_arguments_is_traced_as_it_was_called(configure, serve, call, kept):
+    configure(trace=True)
+    remote = call(serve(Spoiler))
+    for number in (1, 2):
+        assert remote.spoil([number], named={"y": number}) == number
+    wait_until(lambda: len(kept("trace")) == 4)
+    assert [record.body["args"] for record in kept("trace")] == [[[[n]], {"named": {"y": n}}] for n in (1, 1, 2, 2)]
+
+
+class Unprintable:
+    def __str__(self):
+        raise KeyError("of the tests")
+
+    __repr__ = __str__
+
+
+def test_arguments_that_can_be_neither_sent_nor_shown_are_only_refused(configure, serve, call, kept):
+    configure(trace=True)
+    remote = call(serve(Bench))
+    for value in (Unprintable(), {Unprintable(): 1}, [Unprintable()] * 1000):
+        with pytest.raises(UsageError, match="(?i)json"):
+            remote.echo(value)
+    assert remote.none() is None
 
 
 def test_long_arguments_and_results_are_cut(traced, call, kept):
