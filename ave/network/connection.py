@@ -50,6 +50,7 @@ class Connection:
         self.frames = Frames(limit)
         self.session = OpenSession()
         self._outgoing: deque[memoryview] = deque()
+        self._flags = 0
         self._tls_pending = getattr(sock, "pending", None)
 
     def fileno(self) -> int:
@@ -88,7 +89,7 @@ class Connection:
         if not self._outgoing and len(parts) == 1:
             # nearly every reply goes whole, by this one call
             try:
-                sent = self.socket.send(parts[0])
+                sent = self.socket.send(parts[0], self._flags)
             except NOT_NOW:
                 sent = 0
             except OSError as error:
@@ -106,7 +107,7 @@ class Connection:
         try:
             while self._outgoing:
                 part = self._outgoing[0]
-                sent = self.socket.send(part)
+                sent = self.socket.send(part, self._flags)
                 if sent < len(part):
                     self._outgoing[0] = part[sent:]
                 else:
@@ -155,6 +156,10 @@ class BlockingConnection(Connection):
 
     def __init__(self, sock: socket.socket, limit: int = FRAME_LIMIT) -> None:
         super().__init__(sock, limit)
+        if self._tls_pending is None:
+            # reading may wait by itself, which spares a call to ask; TLS mixes reading and writing
+            sock.setblocking(True)
+            self._flags = socket.MSG_DONTWAIT
         self._readable = select.poll()
         self._readable.register(sock, select.POLLIN)
 
@@ -214,10 +219,12 @@ class BlockingConnection(Connection):
             ConnectionClosed: the peer closed the connection.
             ProtocolError: what came is no message of this session.
         """
+        may_wait = deadline is None and self._tls_pending is None
         while (message := self.next()) is None:
-            left = _milliseconds(deadline)
-            if left == 0 or not (self.has_more() or self._readable.poll(left)):
-                raise ConnectionTimeout(f"{self.peer} did not answer in time")
+            if not may_wait:
+                left = _milliseconds(deadline)
+                if left == 0 or not (self.has_more() or self._readable.poll(left)):
+                    raise ConnectionTimeout(f"{self.peer} did not answer in time")
             self._take()
         return message
 

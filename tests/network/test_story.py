@@ -274,7 +274,7 @@ def test_arguments_that_can_be_neither_sent_nor_shown_are_only_refused(configure
     configure(trace=True)
     remote = call(serve(Bench))
     for value in (Unprintable(), {Unprintable(): 1}, [Unprintable()] * 1000):
-        with pytest.raises(UsageError, match="(?i)json"):
+        with pytest.raises(UsageError, match=r"(?i)json"):
             remote.echo(value)
     assert remote.none() is None
 
