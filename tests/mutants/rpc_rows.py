@@ -42,7 +42,7 @@ RPC = [
     ),
     Mutant(
         *("S1", "a length is read before it is there", FRAMES),
-        "        if size - here < 4:\n            return None\n        (length,)",
+        "        if size < 4:\n            return None\n        (length,)",
         "        (length,)",
         f"{TEST_FRAMES} -k split_at_every",
     ),
