@@ -26,9 +26,11 @@ DEV = [
     "import-linter>=2.3,<3",
     "junitparser>=3.2",
     "mypy==2.4.1",
+    "Pyro5>=5.15",  # a peer, for tests/bench
     "pytest-timeout>=2.3",
     "pytest-xdist>=3.6",
     "python-logstash-async>=3.0",  # a peer, for tests/bench
+    "rpyc>=6.0",  # a peer, for tests/bench
     "ruff==0.17.6",
     "sentry-sdk>=2.18",  # a peer, for tests/bench
     "sphinx>=8.1",

@@ -11,9 +11,10 @@ from ave.record import GUID_MIN
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from typing import Any
 
-__all__ = ["keep", "shout"]
+__all__ = ["keep", "keep_later", "shout"]
 
 #: What was told on stderr already.
 _told: set[str] = set()
@@ -54,9 +55,18 @@ def shout(guid: str | None, json_data: dict[Any, Any], home: str | None = None, 
 
 def keep(kind: str, guid: str, body: dict[str, Any], *, source: str, home: str | None = None) -> None:
     """Keep a record of what panotti.json turns on and off; as silent, and as harmless, as `shout`."""
+    _keep(spool.append, kind, guid, body, source, home)
+
+
+def keep_later(kind: str, guid: str, body: Callable[[], str], *, source: str, home: str | None = None) -> None:
+    """Do as `keep`, with a body as of `spool.append_later`."""
+    _keep(spool.append_later, kind, guid, body, source, home)
+
+
+def _keep(append: Callable[..., object], kind: str, guid: str, body: Any, source: str, home: str | None) -> None:
     try:
         if _is_enabled(os.environ.get("AVE_HOME", "") if home is None else home):
-            spool.append(kind, guid, body, source=source, home=home)
+            append(kind, guid, body, source=source, home=home)
     except Exception as error:  # noqa: BLE001 - as above
         try:
             _tell(error, print_errors=False)

@@ -185,6 +185,13 @@ def test_none_of_200_planted_secrets_is_left_of_a_flat_body():
     assert left == []
 
 
+@pytest.mark.parametrize("value", [["password", "hunter2"], ["-password", "hunter2"], [["password", "hunter2"]]])
+def test_in_a_list_a_plain_word_may_name_a_secret(value):
+    body = {"rows": [value]}
+    assert "hunter2" not in dumped(redact(body)) or value == ["password", "hunter2"]
+    assert not is_clean(body, "password\nhunter2", ("rows",), has_lists=True)
+
+
 def test_the_short_way_never_lets_a_planted_secret_pass():
     passed = [flat for _, _, flat in PLANTED if is_clean(flat, texts(flat))]
     assert passed == []

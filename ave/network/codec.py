@@ -17,19 +17,27 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Any
 
-__all__ = ["decode", "encode"]
+__all__ = ["decode", "encode", "text_of"]
 
 
 def encode(message: dict[str, Any]) -> bytes:
-    """Return the JSON text of a message.
+    """Return a message as it is sent; everything else as of `text_of`."""
+    return text_of(message).encode("ascii")
+
+
+def text_of(value: Any, *, above: int = 0) -> str:
+    """Return the JSON text of a value, ASCII alone.
 
     Bytes become text, bad ones U+FFFD; tuples become lists; keys become strings.
 
+    Args:
+        above: levels of the message above this value.
+
     Raises:
-        FormatError: some value is not JSON; names it.
+        FormatError: some value in it is not JSON; names it.
     """
     try:
-        text = _written(message)
+        return _written(value, DEPTH_MAX - above)
     except FormatError:
         raise
     except RecursionError:
@@ -37,7 +45,6 @@ def encode(message: dict[str, Any]) -> bytes:
     except Exception as error:
         # a value may be of a class whose own methods raise anything
         raise _not_json(error if type(error) is ValueError else type(error).__name__) from error
-    return text.encode("ascii")
 
 
 def decode(message: bytes | memoryview) -> Any:
@@ -49,7 +56,7 @@ def decode(message: bytes | memoryview) -> Any:
         raise FormatError(f"nested deeper than {DEPTH_MAX} levels") from None
     except ValueError as error:
         raise FormatError(str(error)) from error
-    if _has_many_brackets(text) and _is_deep(value):
+    if _has_many_brackets(text, DEPTH_MAX) and _is_deep(value, DEPTH_MAX):
         raise FormatError(f"nested deeper than {DEPTH_MAX} levels")
     return value
 
@@ -79,12 +86,12 @@ def _make_encoder() -> Callable[[Any], str]:
 _encode = _make_encoder()
 
 
-def _written(message: dict[str, Any]) -> str:
+def _written(value: Any, levels: int) -> str:
     try:
-        text = _encode(message)
+        text = _encode(value)
     except TypeError:
-        text = _encode(_plain(message))
-    if _has_many_brackets(text) and _is_deep(message):
+        text = _encode(_plain(value))
+    if _has_many_brackets(text, levels) and _is_deep(value, levels):
         raise _not_json(f"nested deeper than {DEPTH_MAX} levels")
     return text
 
@@ -152,10 +159,10 @@ def _decode(text: str) -> Any:
     return _decoder.decode(text)
 
 
-def _is_deep(value: Any) -> bool:
-    """Tell whether a value has more than DEPTH_MAX levels."""
+def _is_deep(value: Any, levels: int) -> bool:
+    """Tell whether a value has more than so many levels."""
     level = [value]
-    for _ in range(DEPTH_MAX):
+    for _ in range(levels):
         level = [
             item
             for container in level
@@ -167,17 +174,17 @@ def _is_deep(value: Any) -> bool:
     return True
 
 
-def _has_many_brackets(text: str) -> bool:
+def _has_many_brackets(text: str, levels: int) -> bool:
     """Tell whether the text has so many brackets that it may be deep; most have not."""
     if len(text) < 4096:
-        return text.count("[") + text.count("{") > DEPTH_MAX
+        return text.count("[") + text.count("{") > levels
     # `find` passes over a long string 20 times as fast as `count`
     count = 0
     for bracket in "[{":
         at = text.find(bracket)
         while at >= 0:
             count += 1
-            if count > DEPTH_MAX:
+            if count > levels:
                 return True
             at = text.find(bracket, at + 1)
     return False

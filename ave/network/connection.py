@@ -50,6 +50,7 @@ class Connection:
         self.frames = Frames(limit)
         self.session = OpenSession()
         self._outgoing: deque[memoryview] = deque()
+        self._flags = 0
         self._tls_pending = getattr(sock, "pending", None)
 
     def fileno(self) -> int:
@@ -59,7 +60,7 @@ class Connection:
     def read(self) -> bool:
         """Take what the socket has; False if the peer closed or is gone."""
         size = READ_SIZE if self.frames.limit > HANDSHAKE_LIMIT else HANDSHAKE_LIMIT
-        if self.frames and (missing := self.frames.missing()) > size:
+        if self.frames.size and (missing := self.frames.missing()) > size:
             size = min(missing, READ_SIZE_MAX)
         try:
             data = self.socket.recv(size)
@@ -73,7 +74,7 @@ class Connection:
 
     def next(self) -> memoryview | None:
         """Return the content of the next whole message; ProtocolError if the peer's bytes are none."""
-        message = self.frames.next()
+        message = self.frames.next() if self.frames.size else None
         return None if message is None else self.session.open(message)
 
     def send(self, message: bytes) -> bool:
@@ -88,7 +89,7 @@ class Connection:
         if not self._outgoing and len(parts) == 1:
             # nearly every reply goes whole, by this one call
             try:
-                sent = self.socket.send(parts[0])
+                sent = self.socket.send(parts[0], self._flags)
             except NOT_NOW:
                 sent = 0
             except OSError as error:
@@ -106,7 +107,7 @@ class Connection:
         try:
             while self._outgoing:
                 part = self._outgoing[0]
-                sent = self.socket.send(part)
+                sent = self.socket.send(part, self._flags)
                 if sent < len(part):
                     self._outgoing[0] = part[sent:]
                 else:
@@ -155,6 +156,10 @@ class BlockingConnection(Connection):
 
     def __init__(self, sock: socket.socket, limit: int = FRAME_LIMIT) -> None:
         super().__init__(sock, limit)
+        if self._tls_pending is None:
+            # reading may wait by itself, which spares a call to ask; TLS mixes reading and writing
+            sock.setblocking(True)
+            self._flags = socket.MSG_DONTWAIT
         self._readable = select.poll()
         self._readable.register(sock, select.POLLIN)
 
@@ -187,7 +192,9 @@ class BlockingConnection(Connection):
 
     def put(self, message: bytes, deadline: float | None) -> None:
         """Send a whole message; ConnectionTimeout or ConnectionClosed if it cannot be sent whole."""
-        self._finish(deadline, is_there=self.send(message))
+        is_there = self.send(message)
+        if self._outgoing or not is_there:
+            self._finish(deadline, is_there=is_there)
 
     def put_open(self, message: bytes, deadline: float | None) -> None:
         """Do as `put`, without the session: for the messages of the handshake."""
@@ -197,7 +204,8 @@ class BlockingConnection(Connection):
         while is_there and self._outgoing:
             writable = select.poll()
             writable.register(self.socket, select.POLLOUT)
-            if not writable.poll(_milliseconds(deadline)):
+            left = _milliseconds(deadline)
+            if left == 0 or not writable.poll(left):
                 raise ConnectionTimeout(f"{self.peer} did not take the message in time")
             is_there = self.flush()
         if not is_there:
@@ -211,9 +219,12 @@ class BlockingConnection(Connection):
             ConnectionClosed: the peer closed the connection.
             ProtocolError: what came is no message of this session.
         """
+        may_wait = deadline is None and self._tls_pending is None
         while (message := self.next()) is None:
-            if not (self.has_more() or self._readable.poll(_milliseconds(deadline))):
-                raise ConnectionTimeout(f"{self.peer} did not answer in time")
+            if not may_wait:
+                left = _milliseconds(deadline)
+                if left == 0 or not (self.has_more() or self._readable.poll(left)):
+                    raise ConnectionTimeout(f"{self.peer} did not answer in time")
             self._take()
         return message
 
@@ -245,6 +256,7 @@ def remaining(deadline: float | None) -> float | None:
 
 
 def _milliseconds(deadline: float | None) -> float | None:
+    """Return the milliseconds left, 0 when the time is over."""
     return None if deadline is None else max(deadline - time.monotonic(), 0.0) * 1000
 
 

@@ -7,23 +7,26 @@ import os
 import socket as sockets
 import time
 
-from ave import panotti
 from ave.exceptions import AveException, Exit, UsageError
 from ave.network import methods, tls, tracing
 from ave.network.address import shown, warn
 from ave.network.codec import encode
-from ave.network.dispatch import Refusal, Request, perform, read_blob, read_request, write_reply
+from ave.network.dispatch import Refusal, perform, read_blob, read_request, write_reply
 from ave.network.frames import FRAME_LIMIT
 from ave.network.handshake import MAC_SIZE
 from ave.network.loop import Loop
 from ave.network.process import Process
+from ave.network.records import flush, keep
 from ave.network.server import Peer, Server, Service
+from ave.spool import WAITING_S
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     import ssl
     from collections.abc import Iterable
     from typing import Any
+
+    from ave import context
 
 __all__ = ["Control"]
 
@@ -148,7 +151,7 @@ class Control(Process):
             warn(f"{self.proc_name}: the original's weak authentication is on, for clients of port {self.port}")
         _raise_limit()
         loop = Loop(self._interval, lambda: self._guarded(self.idle))
-        service = _Service(self)
+        service = _Service(self, loop)
         server = Server(
             loop,
             service,
@@ -333,11 +336,12 @@ class _Keys:
 class _Service(Service):
     """What the server knows of a `Control`: it keeps the two apart, so that a class may name its methods freely."""
 
-    def __init__(self, control: Control) -> None:
+    def __init__(self, control: Control, loop: Loop) -> None:
         self._control = control
+        self._waiting = loop.patience(WAITING_S, lambda _: flush(control.home))
         self._share = tracing.rate(control.home) if control._is_traced else 0.0
-        self._trace: dict[str, Any] | None = None
-        self._guid = ""
+        # what `answered` needs for a record of the call
+        self._served: Any = None
 
     def keys(self) -> list[bytes]:
         return self._control._keys.known
@@ -357,7 +361,7 @@ class _Service(Service):
         control = self._control
         control.current_connection = peer.handle
         started = time.perf_counter() if self._share else 0.0
-        number, request = None, None
+        number, blob, request = None, None, None
         try:
             blob = read_blob(message)
             number = blob.get("id") if peer.session.numbered and isinstance(blob, dict) else None
@@ -373,35 +377,34 @@ class _Service(Service):
             reply["id"] = number
         written = write_reply(reply, control._limit - MAC_SIZE) if wants_reply else b""
         if request is not None and self._share:
-            self._note(peer, request, reply, started, len(written), len(message))
+            duration = time.perf_counter() - started
+            self._served = duration, peer.peer, request.context, message, blob, written, reply
         return written if wants_reply else None
 
     def answered(self) -> None:
-        if self._trace is not None:
-            body, self._trace = self._trace, None
-            panotti.keep("trace", self._guid, body, source="rpc", home=self._control.home)
+        if self._served is not None:
+            served, self._served = self._served, None
+            self._trace(*served)
 
-    def _note(
-        self, peer: Peer, request: Request, reply: dict[str, Any], started: float, sent: int, received: int
+    def _trace(
+        self,
+        duration: float,
+        peer: str,
+        call: context.Call | None,
+        message: memoryview,
+        blob: dict[str, Any],
+        written: bytes,
+        reply: dict[str, Any],
     ) -> None:
-        """Remember what the record of this call says, until the reply is on its way."""
-        call = request.context
+        """Keep a record of a call that was served, if this one is traced."""
         span = (call.span if call else "") or tracing.new_span()
-        if not tracing.sampled(span, self._share):
-            return
-        self._guid = call.guid if call else ""
-        self._trace = tracing.trace_body(
-            method=request.method,
-            peer=peer.peer,
-            side="server",
-            span=span,
-            started=started,
-            sent=sent,
-            received=received,
-            outcome="ok" if "result" in reply else "exception",
-            args=[request.vargs, request.kwargs],
-            result=reply.get("result") if sent else None,
-        )
+        if tracing.sampled(span, self._share):
+            outcome = "ok" if "result" in reply else "exception"
+            said = reply if written else {}
+            guid = call.guid if call else ""
+            keep(guid, self._control.home, "server", peer, span, "", duration, outcome, message, blob, written, said)
+            if not self._waiting.due:
+                self._waiting.begin(self)
 
 
 def _as_bytes(key: str | bytes | None) -> bytes | None:

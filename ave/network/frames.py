@@ -41,17 +41,20 @@ class Frames:
 
     Attributes:
         limit: bytes a message may have; may be changed between two messages.
+        size: bytes that wait here.
     """
 
-    __slots__ = ("_at", "_buffer", "limit")
+    __slots__ = ("_at", "_buffer", "limit", "size")
 
     def __init__(self, limit: int = FRAME_LIMIT) -> None:
         self.limit = limit
+        self.size = 0
         self._buffer: bytes | bytearray = b""
         self._at = 0
 
     def feed(self, data: bytes) -> None:
         """Take bytes as they arrived."""
+        self.size += len(data)
         if not self._buffer:
             self._buffer = data
             return
@@ -69,39 +72,34 @@ class Frames:
             Overflow: it is longer than `limit`.
             ProtocolError: it is empty, which no message is.
         """
-        here, size = self._at, len(self._buffer)
-        if size - here < 4:
+        here, size = self._at, self.size
+        if size < 4:
             return None
         (length,) = _LENGTH.unpack_from(self._buffer, here)
         if not 0 < length <= self.limit:
             raise _refusal(length, self.limit)
         begin, end = here + 4, here + 4 + length
-        if size < end:
+        if size < 4 + length:
             return None
-        if size == end:
+        if size == 4 + length:
             # nothing is copied: the message takes the buffer with it
             message = memoryview(self._buffer)[begin:]
-            self._buffer, self._at = b"", 0
+            self.drop()
             return message
         self._at = end
+        self.size -= 4 + length
         return memoryview(bytes(self._buffer[begin:end]))
 
     def missing(self) -> int:
         """Return how many bytes of the message in progress have not arrived; 0 between messages."""
-        have = len(self._buffer) - self._at
-        if have == 0:
-            return 0
-        if have < 4:
-            return 4 - have
+        if self.size < 4:
+            return 4 - self.size if self.size else 0
         (length,) = _LENGTH.unpack_from(self._buffer, self._at)
-        return max(0, 4 + int(length) - have)
+        return max(0, 4 + int(length) - self.size)
 
     def drop(self) -> None:
         """Forget all that came."""
-        self._buffer, self._at = b"", 0
-
-    def __len__(self) -> int:
-        return len(self._buffer) - self._at
+        self._buffer, self._at, self.size = b"", 0, 0
 
 
 def _refusal(length: int, limit: int) -> ProtocolError:

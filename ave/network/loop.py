@@ -37,7 +37,8 @@ class Loop:
         self._running = True
         self._epoll = select.epoll()
         self._watched: dict[int, Callable[[int], object]] = {}
-        self._patiences: list[Patience] = []
+        # those in which something is due: nearly always none
+        self._patiences: set[Patience] = set()
         self._ready: dict[Callable[[Any], object], dict[Any, None]] = {}
         # the time during which nobody was listened to
         self._deaf = 0.0
@@ -70,8 +71,7 @@ class Loop:
 
     def patience(self, seconds: float, overdue: Callable[[Any], object]) -> Patience:
         """Make a queue of what must happen within so many seconds; `overdue(item)` is called when it did not."""
-        self._patiences.append(Patience(seconds, overdue, self.time))
-        return self._patiences[-1]
+        return Patience(seconds, overdue, self.time, self._patiences)
 
     def time(self) -> float:
         """Return a time that stands still while a long method keeps the loop from listening."""
@@ -116,8 +116,8 @@ class Loop:
             self._tell_quiet(woke, is_quiet=not (events or ready))
         if (busy := time.monotonic() - woke) > BUSY_S:
             self._deaf += busy
-        for patience in self._patiences:
-            if patience.due:
+        if self._patiences:
+            for patience in [*self._patiences]:
                 patience.end_overdue()
 
     def _tell_quiet(self, woke: float, *, is_quiet: bool) -> None:
@@ -134,9 +134,8 @@ class Loop:
             return 0.0
         wait = None if self._interval is None else self._quiet_at - time.monotonic()
         for patience in self._patiences:
-            if patience.due:
-                left = next(iter(patience.due.values())) - self.time()
-                wait = left if wait is None else min(wait, left)
+            left = next(iter(patience.due.values())) - self.time()
+            wait = left if wait is None else min(wait, left)
         return None if wait is None else max(0.0, wait)
 
 
@@ -147,7 +146,10 @@ class Patience:
         due: when; the first to come is the first.
     """
 
-    def __init__(self, seconds: float, overdue: Callable[[Any], object], now: Callable[[], float]) -> None:
+    def __init__(
+        self, seconds: float, overdue: Callable[[Any], object], now: Callable[[], float], active: set[Patience]
+    ) -> None:
+        self._active = active
         self.due: dict[Any, float] = {}
         self._seconds = seconds
         self._overdue = overdue
@@ -157,10 +159,14 @@ class Patience:
         """Give an item its seconds, anew if it is here already."""
         self.due.pop(item, None)
         self.due[item] = self._now() + self._seconds
+        self._active.add(self)
 
     def end(self, item: Any) -> None:
         """Be done with an item, if it is here."""
-        self.due.pop(item, None)
+        if self.due:
+            self.due.pop(item, None)
+            if not self.due:
+                self._active.discard(self)
 
     def end_overdue(self) -> None:
         """Call `overdue` for each item whose time is over."""
@@ -168,7 +174,7 @@ class Patience:
             item, due = next(iter(self.due.items()))
             if due > self._now():
                 return
-            del self.due[item]
+            self.end(item)
             self._overdue(item)
 
     def __contains__(self, item: Any) -> bool:

@@ -23,6 +23,7 @@ from ave.network.address import shown
 from ave.network.codec import decode, encode
 from ave.network.dial import Dialler
 from ave.network.frames import FRAME_LIMIT
+from ave.network.records import keep
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -174,13 +175,14 @@ class RemoteControl:
             raised = exception_factory(reply["exception"])
             call.fail(raised, reply["exception"])
             raise raised
-        call.end("ok", reply.get("result"))
-        return reply.get("result")
+        result = reply.get("result")
+        call.end("ok", reply)
+        return result
 
     def _send_and_wait(self, call: _Call) -> dict[str, Any] | None:
         seconds = self._timeout if call.wants_reply else ASYNC_S
         deadline = None if seconds is None else time.monotonic() + seconds
-        message = call.write(self._number)
+        message = call.write()
         connection = self._send(message, deadline)
         self._number += 1
         if not call.wants_reply:
@@ -191,7 +193,7 @@ class RemoteControl:
             # the reply to an earlier, asynchronous request that was refused
             if not (connection.session.numbered and reply.get("id", call.number) != call.number):
                 break
-        call.received = len(received)
+        call.received = received
         if connection.session.numbered and "id" not in reply:
             # about the connection, not about the call: the service ends, or did not understand
             self._drop()
@@ -200,7 +202,7 @@ class RemoteControl:
     def _send(self, message: bytes, deadline: float | None) -> BlockingConnection:
         """Send a request on a connection that works; it is sent again only if it cannot have arrived whole."""
         connection = self._connection
-        if connection is not None and self._is_alive(connection):
+        if connection is not None and self._is_alive(connection, deadline):
             try:
                 connection.put(message, deadline)
             except ConnectionClosed:
@@ -213,10 +215,12 @@ class RemoteControl:
         connection.put(message, deadline)
         return connection
 
-    def _is_alive(self, connection: BlockingConnection) -> bool:
+    def _is_alive(self, connection: BlockingConnection, deadline: float | None) -> bool:
         """Tell whether a connection lasted until this call; read what came meanwhile: nobody waits for it."""
         try:
             while (message := connection.get_now()) is not None:
+                if deadline is not None and time.monotonic() > deadline:
+                    raise ConnectionTimeout(f"{self._peer} does not stop talking")
                 reply = _read_reply(message)
                 is_answer = "id" in reply if connection.session.numbered else isinstance(reply.get("exception"), str)
                 if not is_answer:
@@ -252,75 +256,75 @@ class _Call:
         self, remote: RemoteControl, method: str, vargs: tuple[Any, ...], kwargs: dict[str, Any], wants_reply: bool
     ) -> None:
         self.wants_reply = wants_reply
-        self.number = 0
-        self.received = 0
+        self.number = remote._number
+        self.received: bytes | memoryview = b""
         self._remote = remote
-        self._method = method
-        self._args = [list(vargs), kwargs]
-        self._sent = 0
+        self._message = b""
+        self._guid = self._span = self._parent = ""
+        self._is_traced = False
+        self._blob: dict[str, Any] = {
+            "method": method,
+            "resource": remote._profile,
+            "params": {"vargs": vargs, "kwargs": kwargs},
+            "async": not wants_reply,
+            "id": self.number,
+        }
         current = None if remote._is_silent else context.current()
-        self._guid = (current.guid if current else "") or remote._guid
-        self._span = self._trace = ""
         if remote._share is None:
             remote._share = tracing.rate(remote._home)
-        if self._guid or remote._share or current:
-            self._span = tracing.new_span()
-            if not remote._trace:
-                remote._trace = tracing.new_trace()
-            self._trace = (current.trace if current else "") or remote._trace
+        if current or remote._guid or remote._share:
+            self._join(current, remote._share)
         self._started = time.perf_counter()
 
-    def write(self, number: int) -> bytes:
-        """Return the request; UsageError if the arguments are not JSON."""
-        self.number = number
-        blob: dict[str, Any] = {
-            "method": self._method,
-            "resource": self._remote._profile,
-            "params": {"vargs": self._args[0], "kwargs": self._args[1]},
-            "async": not self.wants_reply,
-            "id": number,
-        }
+    def _join(self, current: context.Call | None, share: float) -> None:
+        """Make the call part of a run and of a trace, those of the call that is being served if there is one."""
+        remote, blob = self._remote, self._blob
+        if not remote._trace:
+            remote._trace = tracing.new_trace()
+        trace, self._guid, self._span = remote._trace, remote._guid, tracing.new_span()
+        if current:
+            trace, self._guid, self._parent = current.trace or trace, current.guid or self._guid, current.span
+        self._is_traced = bool(share) and tracing.sampled(self._span, share)
         if self._guid:
             blob["guid"] = self._guid
-        if self._span:
-            blob["traceparent"] = f"00-{self._trace}-{self._span}-{'01' if self._is_sampled() else '00'}"
+        blob["traceparent"] = f"00-{trace}-{self._span}-{'01' if self._is_traced else '00'}"
+
+    def write(self) -> bytes:
+        """Return the request; UsageError if the arguments are not JSON."""
         try:
-            message = encode(blob)
+            self._message = encode(self._blob)
         except FormatError as error:
-            raise UsageError(f"the arguments of {self._method}: {error}") from error
-        self._sent = len(message)
-        return message
+            raise UsageError(f"the arguments of {self._blob['method']}: {error}") from error
+        return self._message
 
     def fail(self, error: AveException, details: Any = None) -> None:
         """Keep that the call failed: `details` is what the service said, if it was the service."""
         self.end("timeout" if isinstance(error, ConnectionTimeout) else "exception")
         if self._guid and self.wants_reply:
-            body = {"exception": details or error.details, "method": self._method, "peer": self._remote._peer}
+            body = {"exception": details or error.details, "method": self._blob["method"], "peer": self._remote._peer}
             if self._span:
                 body["span"] = self._span
             panotti.keep("exception", self._guid, body, source="rpc", home=self._remote._home)
 
-    def end(self, outcome: str, result: Any = None) -> None:
-        """Keep a trace of the call, if this one is traced."""
-        if not self._is_sampled():
+    def end(self, outcome: str, reply: dict[str, Any] | None = None) -> None:
+        """Keep a trace of the call, if this one is traced; `reply` is that which has its result."""
+        if not self._is_traced:
             return
-        body = tracing.trace_body(
-            method=self._method,
-            peer=self._remote._peer,
-            side="client",
-            span=self._span,
-            started=self._started,
-            sent=self._sent,
-            received=self.received,
-            outcome=outcome,
-            args=self._args,
-            result=result,
+        duration = time.perf_counter() - self._started
+        keep(
+            self._guid,
+            self._remote._home,
+            "client",
+            self._remote._peer,
+            self._span,
+            self._parent,
+            duration,
+            outcome,
+            self._message,
+            self._blob,
+            self.received,
+            reply or {},
         )
-        panotti.keep("trace", self._guid, body, source="rpc", home=self._remote._home)
-
-    def _is_sampled(self) -> bool:
-        share = self._remote._share
-        return bool(share) and tracing.sampled(self._span, share or 0.0)
 
 
 def _job_guid() -> str:

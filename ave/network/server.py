@@ -285,13 +285,13 @@ class Server:
             self._read(peer)
 
     def _read(self, peer: Peer) -> None:
-        had = len(peer.frames)
+        had = peer.frames.size
         if not peer.read():
             self.end(peer)
         elif peer.state == LEAVING:
             peer.frames.drop()
         else:
-            peer.progress += len(peer.frames) - had
+            peer.progress += peer.frames.size - had
             self._take(peer)
 
     def _take(self, peer: Peer) -> None:
@@ -312,10 +312,10 @@ class Server:
     def _wait_for_more(self, peer: Peer) -> None:
         if peer.has_more():
             self._loop.again(self._read, peer)
-        if not len(peer.frames):
+        if not peer.frames.size:
             return
         if peer.state == OPEN and peer not in self._messages:
-            peer.progress = len(peer.frames)
+            peer.progress = peer.frames.size
             self._messages.begin(peer)
 
     def _end_if_slow(self, peer: Peer) -> None:

@@ -1,4 +1,4 @@
-"""Calls as records: the span that joins both sides of one call, and the `trace` record that each side may keep.
+"""Spans, which join both sides of one call, and the choice of the calls that are traced.
 
 Whether calls are traced says `trace` in panotti.json: true, or {"sample": 0.1} for a tenth of them. The span decides
 which: it is random, and both sides reach the same answer.
@@ -7,10 +7,8 @@ which: it is random, and both sides reach the same answer.
 from __future__ import annotations
 
 import os
-import time
 from binascii import crc32
 
-from ave import context
 from ave import home as homes
 from ave.exceptions import ConfigError
 
@@ -18,25 +16,14 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-__all__ = ["bounded", "new_span", "new_trace", "parse_traceparent", "rate", "sampled", "trace_body"]
-
-#: Characters of JSON that arguments, and a result, may have in a record.
-VALUE_MAX = 1024
-
-#: Items that are looked at, and characters kept of a string, in a value that is too long.
-ITEMS_MAX = 16
-TEXT_MAX = 128
+__all__ = ["new_span", "new_trace", "parse_traceparent", "rate", "sampled"]
 
 _HEX = frozenset("0123456789abcdef")
 
 
 def new_span() -> str:
-    """Return the name of a new span: 16 random digits.
-
-    Of the hexadecimal ones, only those that are no letters: what is looked at for secrets is remembered by its
-    letters, and a record for each call would otherwise be looked at anew.
-    """
-    return f"{int.from_bytes(os.urandom(8), 'big') % 10**16:016}"
+    """Return the name of a new span: 16 random hexadecimal digits."""
+    return os.urandom(8).hex()
 
 
 def new_trace() -> str:
@@ -66,70 +53,3 @@ def rate(home: str | None) -> float:
 def sampled(span: str, share: float) -> bool:
     """Tell whether the call of this span is traced; the same on both sides if they trace the same share."""
     return share >= 1.0 or crc32(span.encode()) < share * 2**32
-
-
-def trace_body(
-    *,
-    method: str,
-    peer: str,
-    side: str,
-    span: str,
-    started: float,
-    sent: int,
-    received: int,
-    outcome: str,
-    args: Any,
-    result: Any = None,
-) -> dict[str, Any]:
-    """Return the body of a `trace` record.
-
-    Args:
-        started: what `time.perf_counter()` was when the call began.
-        sent, received: bytes of this side's messages.
-        args: positional and named arguments, [[...], {...}]; empty ones are left out.
-        result: what came of it, if `outcome` is "ok"; None is left out.
-    """
-    body = {
-        "method": method,
-        "peer": peer,
-        "side": side,
-        "span": span,
-        "duration": round(time.perf_counter() - started, 6),
-        "sent": sent,
-        "received": received,
-        "outcome": outcome,
-    }
-    call = context.current()
-    if side == "client" and call and call.span:
-        body["parent"] = call.span
-    if args != [[], {}]:
-        body["args"] = bounded(args, received if side == "server" else sent)
-    if result is not None:
-        body["result"] = bounded(result, sent if side == "server" else received)
-    return body
-
-
-def bounded(value: Any, size: int) -> Any:
-    """Return a value if it cannot be over VALUE_MAX, and else what its first items and characters are.
-
-    Args:
-        size: bytes of a message that has the value in it.
-    """
-    return value if size <= VALUE_MAX else _cut(value, [ITEMS_MAX])
-
-
-def _cut(value: Any, left: list[int]) -> Any:
-    """Copy the begin of a value; `left` counts the items that may still be copied, on all levels together."""
-    if isinstance(value, (str, bytes)):
-        return value if len(value) <= TEXT_MAX else f"{value[:TEXT_MAX]!s}... ({len(value)} in all)"
-    if not isinstance(value, (dict, list, tuple)):
-        return value
-    pairs = value.items() if isinstance(value, dict) else enumerate(value)
-    kept: dict[Any, Any] = {}
-    for key, item in pairs:
-        if left[0] <= 0:
-            kept["..."] = f"{len(value)} in all"
-            break
-        left[0] -= 1
-        kept[key if isinstance(key, int) else str(key)[:TEXT_MAX]] = _cut(item, left)
-    return kept if isinstance(value, dict) else [*kept.values()]

@@ -17,7 +17,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-__all__ = ["MASK", "is_clean", "is_secret_name", "redact"]
+__all__ = ["MASK", "is_clean", "is_clean_json", "is_secret_name", "redact"]
 
 #: What stands in the place of a dict or list below `DEPTH_MAX` levels, where nobody looks for secrets.
 TOO_DEEP = f"[redacted: deeper than {DEPTH_MAX} levels]"
@@ -46,17 +46,18 @@ _seen: dict[bytes, bool] = {}
 _seen_names: dict[tuple[str, ...], bool] = {}
 
 
-def is_clean(body: dict[str, Any], text: str, names: tuple[str, ...] | None = None) -> bool:
+def is_clean(body: dict[str, Any], text: str, names: tuple[str, ...] | None = None, *, has_lists: bool = False) -> bool:
     """Say whether nothing has to go from a body; the hot path of every emit.
 
     Args:
         body: JSON-safe; its keys are strings.
         text: its string values on all levels, joined by whatever is no letter.
         names: its keys on all levels; may be left out if there is but one.
+        has_lists: in a list, a plain word may name the secret that follows it.
 
     True is certain. What is found out about the names is remembered, for the records of a job have few shapes.
     """
-    innocent = _is_prose(text) or _looks_innocent(text)
+    innocent = (not has_lists and _is_prose(text)) or _looks_innocent(text)
     if innocent:
         names = tuple(body) if names is None else names
         verdict = _seen_names.get(names)
@@ -66,6 +67,15 @@ def is_clean(body: dict[str, Any], text: str, names: tuple[str, ...] | None = No
             _remember(_seen_names, names, verdict)
         innocent = verdict
     return innocent or redact(body) is body
+
+
+def is_clean_json(text: str) -> bool:
+    """Say whether nothing has to go from a JSON text that has no escapes; True is certain.
+
+    Escapes may stand amid a word. Without them all names and values are there as they are, and no rule masks anything
+    unless the first look suspects a name or a value.
+    """
+    return "\\" not in text and _looks_innocent(text)
 
 
 def _is_prose(text: str) -> bool:

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from typing import Any
 
-__all__ = ["VALUE_MAX", "encode", "parts", "short"]
+__all__ = ["VALUE_MAX", "encode", "is_ready", "parts", "short", "whole"]
 
 #: Characters one value, and the values of one record together, may have before they are cut.
 VALUE_MAX = 64 * 1024
@@ -35,6 +35,17 @@ KEPT = 1024
 #: Characters of a long value that are redacted at once; a secret across such a border would be missed,
 #: so borders are laid at line ends, or at blanks, where there are any.
 WINDOW = 1024 * 1024
+
+
+#: Makes every digit a zero, so that a long number is one text to look for.
+_ZEROS = bytes(48 if 48 <= byte < 58 else byte for byte in range(256))
+
+#: Such a number, and the ends of keys that were no strings.
+_SUSPECTS = ("0" * (len(str(INT_MIN)) - 1), '0":', 'true":', 'false":', 'null":')
+
+#: Texts whose verdict is remembered, and the characters such a text may have.
+READY_MAX = 512
+READY_LENGTH_MAX = 2048
 
 
 def _make_encoder() -> Callable[[Any], str]:
@@ -60,20 +71,57 @@ def short(body: dict[Any, Any]) -> str | None:
     try:
         found = _found(body)
         if found is not None and RESERVED.isdisjoint(body):
-            texts, names = found
+            texts, names, has_lists = found
             text = encode(body)
-            is_text = text.isascii() or text.encode()
-            if is_text and len(text) <= VALUE_MAX and redact.is_clean(body, "\n".join(texts), names):
+            is_text = (text.isascii() or text.encode()) and len(text) <= VALUE_MAX
+            if is_text and redact.is_clean(body, "\n".join(texts), names, has_lists=has_lists):
                 return text
     except (TypeError, ValueError, RuntimeError):  # NaN or a lone surrogate, or another thread changed it meanwhile
         pass
     return None
 
 
-def _found(body: dict[Any, Any]) -> tuple[list[str], tuple[str, ...]] | None:
-    """Return the string values and the keys of a body; None if it has other than short ones and plain JSON."""
+def whole(body: dict[Any, Any]) -> str:
+    """Return the JSON text of a body that needs one record only; of a longer one, what its first record has."""
+    return short(body) or encode(next(parts(body)))
+
+
+def is_ready(text: str) -> bool:
+    """Tell whether a piece of JSON text, of no more levels than a body may have, can stand in a body as it is.
+
+    True is certain. It is one line without escapes, nothing in it is masked, no integer is too large for a store, and
+    no key looks as if it had been a number: of 1 and "1" JSON makes two equal keys. The verdict is remembered, for all
+    texts that differ in their digits only.
+    """
+    if len(text) > VALUE_MAX or not text.isascii():
+        return False
+    shape = text.encode("ascii").translate(_ZEROS)
+    verdict = _ready.get(shape)
+    if verdict is None:
+        verdict = _is_ready(shape.decode("ascii"))
+        if len(_ready) >= READY_MAX:
+            _ready.clear()
+        if len(shape) <= READY_LENGTH_MAX:
+            _ready[shape] = verdict
+    return verdict
+
+
+_ready: dict[bytes, bool] = {}
+
+
+def _is_ready(shape: str) -> bool:
+    is_plain = "\n" not in shape and not any(part in shape for part in _SUSPECTS)
+    return is_plain and redact.is_clean_json(shape)
+
+
+def _found(body: dict[Any, Any]) -> tuple[list[str], tuple[str, ...], bool] | None:
+    """Return the string values and the keys of a body, and whether it has lists.
+
+    None: it has other than short ones and plain JSON.
+    """
     texts: list[str] = []
     names: list[str] = []
+    has_lists = False
     containers: list[Any] = [body]
     for container in containers:  # which grows meanwhile
         values = container
@@ -81,6 +129,8 @@ def _found(body: dict[Any, Any]) -> tuple[list[str], tuple[str, ...]] | None:
             "".join(container)  # TypeError for a key that is no string: json would take 1 and "1" for the same
             names += container
             values = container.values()
+        else:
+            has_lists = True
         if len(containers) > CONTAINERS_MAX or len(texts) + len(names) + len(values) > FIELDS_MAX * 2:
             return None
         for value in values:
@@ -96,7 +146,7 @@ def _found(body: dict[Any, Any]) -> tuple[list[str], tuple[str, ...]] | None:
                 containers.append(value)
             elif kind is not float and kind is not bool and value is not None:
                 return None
-    return texts, tuple(names)
+    return texts, tuple(names), has_lists
 
 
 def parts(body: dict[Any, Any]) -> Iterator[dict[str, Any]]:

@@ -16,8 +16,10 @@ import os
 import time
 from _thread import RLock
 from binascii import hexlify
-from itertools import chain
+from collections import deque
+from itertools import chain, groupby, repeat
 from json import dumps
+from operator import itemgetter
 
 from ave import home as homes
 from ave import io
@@ -28,10 +30,12 @@ from ave.spool.room import Room
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
     from typing import Any
 
-__all__ = ["QUEUED", "SEGMENT_SIZE", "SYNCED", "VERSION", "append", "append_all", "close"]
+    _Waiting = tuple["_Call", int, Callable[[], str]]
+
+__all__ = ["QUEUED", "SEGMENT_SIZE", "SYNCED", "VERSION", "append", "append_all", "append_later", "close", "flush"]
 
 QUEUED, SYNCED = "queued", "synced"
 
@@ -44,6 +48,13 @@ SEGMENT_SIZE = 16 << 20
 #: Bytes and records that `append_all` puts into one write.
 GROUP_SIZE = 64 * 1024
 GROUP_RECORDS = 100
+
+#: Records that may wait for company, and the seconds for which they may.
+WAITING_MAX = 32
+WAITING_S = 0.2
+
+#: Seconds without another one after which a record that may wait does not.
+ALONE_S = 0.01
 
 #: Kinds that the policy `class` makes the emitter sync.
 SYNCED_KINDS = frozenset(("verdict", "exception"))
@@ -96,6 +107,8 @@ def append(
         raise UsageError(f"time must be nanoseconds since the epoch, found {time!r}")
     call, emitter = _call(kind, guid, source), _emitter(home)
     text = bodies.short(body)
+    if emitter.waiting:
+        emitter.flush()
     if text is None:
         return emitter.append(call, (body,), time)
     emitter.keep(call, [text], len(text), time)
@@ -107,7 +120,31 @@ def append_all(kind: str, guid: str, many: Iterable[dict[Any, Any]], *, source: 
 
     When it raises, the bodies taken from `many` before the last hundred are kept; the returned word holds for all.
     """
-    return _emitter(home).append(_call(kind, guid, source), many)
+    call, emitter = _call(kind, guid, source), _emitter(home)
+    emitter.flush()
+    return emitter.append(call, many)
+
+
+def append_later(kind: str, guid: str, body: Callable[[], str], *, source: str, home: str | None = None) -> None:
+    """Keep one record of many that come thick, together with others: with them it costs a fraction.
+
+    It waits only if another one came less than 10 ms before, and never behind another record of this process: at most
+    32 wait, and those that wait are written with the next one after 200 ms, before any other record, by `flush`, and
+    at the end of the process. SIGKILL loses what waits.
+
+    Args:
+        body: called when the record is written; gives the JSON text of its body, which `bodies.whole` made, or of
+            which every part is `bodies.is_ready`. What it raises costs this record alone.
+
+    Raises:
+        SpoolError, UsageError: as of `append`; maybe about others that waited. Each is counted.
+    """
+    _emitter(home).wait(_call(kind, guid, source), body)
+
+
+def flush(home: str | None = None) -> None:
+    """Write the records of `append_later` that still wait, as far as there is room for them."""
+    _emitter(home).flush()
 
 
 def close() -> None:
@@ -129,6 +166,8 @@ class _Emitter:
         self.refused: dict[str, dict[str, int]] = {}
         self.shut_until = 0.0
         self.shut_by = SpoolError("")
+        self.waiting: deque[_Waiting] = deque()
+        self.waiting_since = self.waited_at = 0.0
 
     def append(self, call: _Call, many: Iterable[dict[Any, Any]], at: int | None = None) -> str:
         """Turn the bodies into JSON, which calls methods of their values and so holds no lock, and keep them."""
@@ -152,7 +191,51 @@ class _Emitter:
             self.keep(call, texts, size, at)
         return SYNCED if call.kind in self.synced else QUEUED
 
+    def wait(self, call: _Call, body: Callable[[], str]) -> None:
+        """Let a record wait if others come, too; else write it with all that wait, and raise what prevents that."""
+        now = time.monotonic()
+        is_alone = now - self.waited_at > ALONE_S
+        self.waited_at = now
+        if not self.waiting:
+            self.waiting_since = now
+        self.waiting.append((call, time.time_ns(), body))
+        if is_alone or len(self.waiting) >= WAITING_MAX or now - self.waiting_since > WAITING_S:
+            error = self.flush()
+            if error is not None:
+                raise error
+
+    def flush(self) -> SpoolError | None:
+        """Write what waits, with one write for those of one caller; return what prevented that."""
+        taken: list[_Waiting] = []
+        error = None
+        try:
+            while self.waiting:
+                taken.append(self.waiting.popleft())
+        except IndexError:  # another thread, or a signal handler, was faster
+            pass
+        for call, group in groupby(taken, key=itemgetter(0)):
+            texts, times = self._made(call, group)
+            try:
+                if texts:
+                    self.keep(call, texts, sum(map(len, texts)), times)
+            except SpoolError as refused:
+                error = refused
+        return error
+
+    def _made(self, call: _Call, group: Iterable[_Waiting]) -> tuple[list[str], list[int]]:
+        """Return the JSON texts and the times of what waited."""
+        texts: list[str] = []
+        times: list[int] = []
+        for _, at, body in group:
+            try:
+                texts.append(body())
+                times.append(at)
+            except Exception:  # noqa: BLE001 - nobody else's record must suffer for it
+                self._count_refused(call.guid, call.kind, 1)
+        return texts, times
+
     def close(self) -> None:
+        self.flush()
         with self.lock:
             try:
                 if self.refused:
@@ -177,8 +260,11 @@ class _Emitter:
             text = bodies.encode({"_continues": f"{name}-{seq}", **part})
             self.keep(call, [text], len(text), at)
 
-    def keep(self, call: _Call, texts: list[str], size: int, at: int | None) -> tuple[str, int]:
-        """Put records, `size` characters of JSON, on the disk; return segment and number of the last."""
+    def keep(self, call: _Call, texts: list[str], size: int, at: int | list[int] | None) -> tuple[str, int]:
+        """Put records, `size` characters of JSON, on the disk; return segment and number of the last.
+
+        `at`: the time of all, of each, or now.
+        """
         with self.lock:
             depth = self.depth
             self.depth = depth + 1
@@ -196,7 +282,9 @@ class _Emitter:
 
     # From here on everything runs under the lock.
 
-    def _write(self, call: _Call, depth: int, texts: list[str], size: int, at: int | None) -> tuple[str, int]:
+    def _write(
+        self, call: _Call, depth: int, texts: list[str], size: int, at: int | list[int] | None
+    ) -> tuple[str, int]:
         """Write records with one write, what was cut off once more into a new segment; `texts` keeps what was not."""
         try:
             for _ in range(TRIES):
@@ -212,6 +300,8 @@ class _Emitter:
                 # the line that was cut is no record and never will be: it comes again under a new id
                 self._leave(depth)
                 del texts[:whole]
+                if isinstance(at, list):
+                    del at[:whole]
             raise OSError(errno.ENOSPC, "not even one whole record")
         except OSError as error:
             self._leave(depth)
@@ -359,13 +449,13 @@ class _Segment:
             io.unlink(unseen)
             raise
 
-    def lines(self, call: _Call, texts: list[str], at: int | None = None) -> list[bytes]:
+    def lines(self, call: _Call, texts: list[str], at: int | list[int] | None = None) -> list[bytes]:
         """Make the lines of the records that come next, of their bodies' JSON texts."""
-        said = f"{call.said}{time.time_ns() if at is None else at}{self.who}{call.source}"
-        lines, seq = [], self.seq
-        for text in texts:
+        times = at if isinstance(at, list) else repeat(time.time_ns() if at is None else at)
+        who, lines, seq = f"{self.who}{call.source}", [], self.seq
+        for text, moment in zip(texts, times):  # noqa: B905 - `repeat` has no end
             seq += 1
-            lines.append(frames.frame(f'{{"id":"{self.name}-{seq}",{said}{text}}}'.encode()))
+            lines.append(frames.frame(f'{{"id":"{self.name}-{seq}",{call.said}{moment}{who}{text}}}'.encode()))
         return lines
 
     def write(self, lines: list[bytes], *, counted: bool = True) -> int:

@@ -31,6 +31,7 @@ from ave.network.codec import encode
 from ave.network.control import _Service
 from ave.network.frames import FRAME_LIMIT, HANDSHAKE_LIMIT, Frames, framed
 from ave.network.handshake import ServerHandshake, Session
+from ave.network.loop import Loop
 from ave.network.server import Peer
 from tests.network.conftest import call, serve  # noqa: F401 - fixtures
 from tests.network.original import hmac_md5
@@ -115,7 +116,8 @@ class Conversation:
 def test_s1_no_mutated_frame_is_more_than_an_error_in_process():
     random = dice("S1 in process")
     control = Target(find_free_port(), **KEYS)
-    service = _Service(control)
+    loop = Loop(None, bool)
+    service = _Service(control, loop)
     ours, theirs = socket.socketpair()
     peer = Peer(ours, HANDSHAKE_LIMIT)
     conversations = [Conversation(random, legacy=number % 5 == 0) for number in range(50)]
@@ -139,6 +141,7 @@ def test_s1_no_mutated_frame_is_more_than_an_error_in_process():
                     answered += 1
         except ProtocolError:
             refused += 1
+    loop.close()
     ours.close()
     theirs.close()
     assert answered

@@ -180,6 +180,12 @@ class Meddler:
         self._held = None
         self.what = None
 
+    def is_harmless(self):
+        """Tell whether all calls may work: the end came first, or digits of the handshake were written in capitals."""
+        way, side, number = self.what or (None, None, None)
+        is_handshake = (side, number) in {("client", 0), ("server", 1)}
+        return way in {None, "reflect", "repeat", "swap"} or (way == "flip" and is_handshake)
+
     def __call__(self, side, number, frame):
         if self._held is not None and side == "client":
             held, self._held = self._held, None
@@ -242,7 +248,7 @@ def test_s4_whatever_is_done_to_a_frame_no_call_is_made_twice_or_in_another_orde
             except AveException:
                 failed += 1
             else:
-                assert meddler.what is None or meddler.what[0] in {"reflect", "repeat", "swap", "flip"}, meddler.what
+                assert meddler.is_harmless(), meddler.what
     seen = call(control, KEY).seen()
     assert len(seen) == len(set(seen))
     for first in range(1, 4 * scaled(1000), 4):
@@ -266,7 +272,7 @@ def digests(key, greeting, nonce):
     right = hmac.digest(key, text, "sha256")
     for size in (0, 1, 8, 16, 31):
         yield f"cut to {size}", right[:size]
-        yield f"cut to {size} and filled up", right[:size] + bytes(32 - size)
+        yield f"cut to {size} and filled up", right[:size] + bytes(byte ^ 255 for byte in right[size:])
 
 
 def test_s4_no_other_proof_authenticates(serve):

@@ -130,6 +130,12 @@ def messages_of(data):
     return found
 
 
+def rss(pid):
+    """Return the bytes of memory that a process has."""
+    with open(f"/proc/{pid}/statm") as statm:
+        return int(statm.read().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+
+
 @contextlib.contextmanager
 def false_service(behave):
     """Listen, and let `behave(connection)` handle each client that comes; gives the port."""

@@ -40,6 +40,7 @@ def kept(home):
     """A function that returns the records of a kind that are in the spool, in order of time."""
 
     def found(kind):
+        spool.flush(home)
         records = [record for record in read_spool(homes.ave(home, "spool")).records if record.kind == kind]
         return sorted(records, key=lambda record: record.time)
 
