@@ -15,7 +15,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-__all__ = ["execute_job"]
+__all__ = ["Run", "check_children", "execute_job", "shortest"]
 
 
 def execute_job(
@@ -53,18 +53,32 @@ def execute_job(
     exe = jobs.locate(jobs_dir, job)
     jobs.check(job)
     variables.check_guid(guid)
-    _check_children()
-    limit = min((seconds for seconds in (timeout, job.get("duration", 0)) if seconds and seconds > 0), default=None)
+    check_children()
+    limit = shortest(timeout, job.get("duration"))
     with JobLog(log_path) as log:
-        return _Run(exe, job["profiles"], environment, guid, log).execute(limit)
+        return Run(exe, job["profiles"], environment, guid, log).execute(limit)
 
 
-def _check_children() -> None:
+def check_children() -> None:
+    """Raise UsageError if this process cannot learn how its children end."""
     if signal.getsignal(signal.SIGCHLD) == signal.SIG_IGN:
         raise UsageError("this process ignores SIGCHLD, so a job's exit status is lost; set it to SIG_DFL")
 
 
-class _Run:
+def shortest(*limits: float | None) -> float | None:
+    """Return the smallest positive number of seconds, None if there is none."""
+    return min((seconds for seconds in limits if seconds and seconds > 0), default=None)
+
+
+class Run:
+    """One run of one job into a log that is open.
+
+    Attributes:
+        interrupted: a Ctrl-C ended it; whoever has more to run, stops.
+    """
+
+    interrupted = False
+
     def __init__(
         self, exe: str, profiles: list[Any] | None, environment: dict[str, str], guid: str | None, log: JobLog
     ) -> None:
@@ -94,6 +108,7 @@ class _Run:
             environment = variables.for_job(self._environment, self._guid, self._profiles, self._log.path)
             status = terminal.run(self._exe, environment, self._log.write, limit)
         except (Exception, KeyboardInterrupt) as exc:  # noqa: BLE001 - the contract's border: NORUN and the reason
+            self.interrupted = isinstance(exc, KeyboardInterrupt)
             reason = str(exc) or type(exc).__name__
             self._log.write(f"{reason}\n".encode(errors="backslashreplace"))
             return codes.NORUN, {"reason": reason}
