@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import os
+
 from ave import spool
 from ave.record import GUID_MIN
+from vcsjob.ci import started_by
 from vcsjob.joblog import tell
 
 TYPE_CHECKING = False
@@ -27,6 +30,8 @@ class Events:
         """Append the event `name` with `facts` as its body; the first failure is told on stderr."""
         if not self._guid:
             return
+        if name == "job.start":
+            facts |= started_by(os.environ)
         try:
             spool.append("event", self._guid, {"name": name, **facts}, source="vcsjob")
         except Exception as exc:  # noqa: BLE001 - the border to the job: nothing here may keep it from running

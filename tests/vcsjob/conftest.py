@@ -10,6 +10,7 @@ import pytest
 import vcsjob
 from ave import home as homes
 from ave.spool import frames, reader
+from vcsjob import ci
 
 
 class Tree:
@@ -55,7 +56,8 @@ class Tree:
 @pytest.fixture(autouse=True)
 def home(tmp_path, monkeypatch):
     """An AVE home, and an environment without a trace of an outer run."""
-    for name in ("VCSJOB_GUID", "VCSJOB_PROFILES", "VCSJOB_LOG_PATH", "TRACEPARENT"):
+    builds = [mark for marks, _ in ci.SYSTEMS.values() for mark in marks]
+    for name in ("VCSJOB_GUID", "VCSJOB_PROFILES", "VCSJOB_LOG_PATH", "TRACEPARENT", *builds):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("AVE_HOME", str(tmp_path / "home"))
     monkeypatch.setenv("LANG", "C.UTF-8")
