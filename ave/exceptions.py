@@ -182,10 +182,10 @@ def described(error: BaseException, *, skip: int = 0) -> dict[str, Any]:
     Args:
         skip: so many of the outermost frames are left out of the trace.
     """
-    if isinstance(error, AveException):
-        details = dict(error.details)
-    else:
-        details = {"type": type(error).__name__, "message": _message_of(error)}
+    # a class of its own need not have called our constructor
+    details = dict(getattr(error, "details", ())) if isinstance(error, AveException) else {}
+    details.setdefault("type", type(error).__name__)
+    details.setdefault("message", _message_of(error))
     # a trace that is there came from a server behind this one
     details.setdefault("trace", _trace_of(error, skip))
     return details
