@@ -35,28 +35,44 @@ _RESULTS_HELP = f"What a case ended as, or a job: {', '.join(_RESULTS)}."
 
 @click.command()
 @click.argument("guid")
+@click.option("--linked", is_flag=True, help="Then tell those of the runs that are linked with it.")
 @as_json_option
 @pass_run
-def show(run: Run, guid: str, as_json: bool) -> None:
+def show(run: Run, guid: str, linked: bool, as_json: bool) -> None:
     """Tell the story of a run, in order of time.
 
     \b
     Examples:
       ave show 20261122-nightly-17
+      ave show 20261122-nightly-17 --linked
       ave show 20261122-nightly-17 --json | jq 'select(.kind == "shout")'
 
     With --json, one record per line, as they were made. A run that nothing is known of: exit code 1.
     """
     with run.stores() as stores:
-        records = stores.find(Query(guid=guid))
-        count = write_json(records) if as_json else _write_story(guid, records)
-        warn(stores)
-    if not count:
+        told = _show(stores, guid, as_json)
+        for other in told.linked if linked else ():
+            if not as_json:
+                sys.stdout.write("\n")
+            if not _show(stores, other, as_json).count:
+                tell(f"nothing is stored of {other}, with which it is linked")
+    if not told.count:
         raise No(f"nothing is stored of {guid}; `ave audit {guid}` tells whether something of it waits in the spool")
 
 
-def _write_story(guid: str, records: Iterable[Record]) -> int:
-    screen, teller, today = Screen(), Story(), ""
+def _show(stores: Stores, guid: str, as_json: bool) -> Story:
+    """Write what there is of a run, and return what is known of it then."""
+    teller, records = Story(), stores.find(Query(guid=guid))
+    if as_json:
+        write_json(teller.seen(records))
+    else:
+        _write_story(guid, teller, records)
+    warn(stores)
+    return teller
+
+
+def _write_story(guid: str, teller: Story, records: Iterable[Record]) -> None:
+    screen, today = Screen(), ""
     for line in teller.tell(story(records)):
         if line.time is not None and day(line.time) != today:
             if not today:
@@ -68,7 +84,6 @@ def _write_story(guid: str, records: Iterable[Record]) -> int:
         screen.text("")
         for line in teller.end():
             screen.text(f"{line.label}: {line.text}" if line.label else line.text, line.style)
-    return teller.count
 
 
 @click.command()
