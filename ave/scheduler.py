@@ -15,6 +15,7 @@ from ave.record import GUID_MIN
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
     from types import TracebackType
     from typing import Any
 
@@ -90,8 +91,8 @@ def link(guid: str | None, other: str, relation: str, *, home: str | None = None
         raise UsageError(f"a run cannot be linked to itself: {this}")
     # under each of them, so that no store has to be searched for the way back
     body = {"name": "link", "other": other, "relation": relation}
-    _keep("event", this, body, home)
-    _keep("event", other, {**body, "other": this, "inverse": True}, home)
+    _keep("event", this, [body], home)
+    _keep("event", other, [{**body, "other": this, "inverse": True}], home)
 
 
 class Work:
@@ -140,12 +141,10 @@ class Work:
             facts["exception"] = described(error)
         self._record("work.end", outcome=self.outcome, **facts)
 
-    def log(self, text: str | bytes) -> None:
-        """Keep what the work has to say, one or more lines; bytes are UTF-8. Safe in threads and in forked children."""
-        if isinstance(text, bytes):
-            text = text.decode("utf-8", "backslashreplace")
+    def log(self, text: str | bytes | None) -> None:
+        """Keep what the work has to say, a record per line; bytes are UTF-8. Safe in threads and in forked children."""
         if text and self.guid:
-            _keep("log", self.guid, {"stream": self.name, "text": text, "span": self.span}, self._home)
+            _keep("log", self.guid, self._lines(text), self._home)
 
     def environment(self) -> dict[str, str]:
         """Return this process's environment for a program that does a part of the work, and speaks for the same run.
@@ -162,6 +161,11 @@ class Work:
             environment["AVE_HOME"] = os.path.abspath(self._home)
         return environment
 
+    def _lines(self, text: str | bytes) -> Iterator[dict[str, Any]]:
+        text = text.decode("utf-8", "backslashreplace") if isinstance(text, bytes) else str(text)
+        for line in text.removesuffix("\n").split("\n"):
+            yield {"stream": self.name, "text": line.removesuffix("\r"), "span": self.span}
+
     def _record(self, event: str, **facts: Any) -> None:
         if not self.guid:
             return
@@ -170,7 +174,7 @@ class Work:
             body["parent"] = self._parent
         if self.dimensions:
             body["dimensions"] = self.dimensions
-        _keep("event", self.guid, body, self._home)
+        _keep("event", self.guid, [body], self._home)
 
 
 def _surroundings() -> tuple[str, str]:
@@ -202,9 +206,9 @@ def _job_guid() -> str:
         return ""
 
 
-def _keep(kind: str, guid: str, body: dict[str, Any], home: str | None) -> None:
+def _keep(kind: str, guid: str, bodies: Iterable[dict[str, Any]], home: str | None) -> None:
     try:
-        spool.append(kind, guid, body, source=SOURCE, home=home)
+        spool.append_all(kind, guid, bodies, source=SOURCE, home=home)
     except Exception as error:  # noqa: BLE001 - the border to the work: nothing here may keep it from being done
         _tell(f"not kept: {error}")
 
