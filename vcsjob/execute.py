@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
+import os
 import signal
 import time
 
 from ave.exceptions import UsageError
-from vcsjob import codes, jobs, terminal, variables
+from vcsjob import ci, codes, delivery, jobs, terminal, variables
 from vcsjob.events import Events
 from vcsjob.joblog import JobLog
 
@@ -25,6 +26,7 @@ def execute_job(
     log_path: str | None = None,
     guid: str | None = None,
     timeout: float = 0,
+    wait_delivered: float = 0,
 ) -> int:
     """Run one job and wait for it. Threads may do so at once; this process's environment is only read.
 
@@ -41,6 +43,9 @@ def execute_job(
         guid: the run's GUID. Its start and end become `event` records under it; none are kept without one.
         timeout: seconds until the job is killed with all its children; the job's own `duration` holds too. 0 is
             for ever.
+        wait_delivered: seconds to wait, after the job's end, until ave-logd has brought everything the run's GUID
+            has on this host into its stores. If that takes longer, or cannot be, stderr tells why; the result is
+            the job's in any case. 0, or without a GUID: not at all.
 
     Returns:
         The job's exit status (0..255), or KILLED (by a signal), TIMEOUT, or NORUN if it could not be started or
@@ -54,9 +59,11 @@ def execute_job(
     jobs.check(job)
     variables.check_guid(guid)
     check_children()
-    limit = shortest(timeout, job.get("duration"))
     with JobLog(log_path) as log:
-        return Run(exe, job["profiles"], environment, guid, log).execute(limit)
+        status = Run(exe, job["profiles"], environment, guid, log).execute(shortest(timeout, job.get("duration")))
+    if wait_delivered and guid:
+        delivery.wait(guid, wait_delivered)
+    return status
 
 
 def check_children() -> None:
@@ -66,22 +73,21 @@ def check_children() -> None:
 
 
 def shortest(*limits: float | None) -> float | None:
-    """Return the smallest positive number of seconds, None if there is none."""
+    """Return the smallest limit; 0, None and less than 0 are none."""
     return min((seconds for seconds in limits if seconds and seconds > 0), default=None)
 
 
 class Run:
-    """One run of one job into a log that is open.
+    """One run of a job, into a log that may have others, too.
 
     Attributes:
-        interrupted: a Ctrl-C ended it; whoever has more to run, stops.
+        interrupted: whether a Ctrl-C ended it.
     """
-
-    interrupted = False
 
     def __init__(
         self, exe: str, profiles: list[Any] | None, environment: dict[str, str], guid: str | None, log: JobLog
     ) -> None:
+        self.interrupted = False
         self._facts = {"exe": exe, "profiles": profiles, "environment": environment}
         self._exe = exe
         self._profiles = profiles
@@ -91,22 +97,33 @@ class Run:
         self._events = Events(guid)
 
     def execute(self, limit: float | None) -> int:
-        """Run the job between its two events and return its result."""
-        self._events.emit("job.start", **self._facts, log=self._log.path)
+        """Run the job between its two events and return its result; `limit`: seconds it may take."""
+        lost = self._log.lost
+        self._events.emit("job.start", **self._facts, log=self._log.path, **ci.started_by(os.environ))
         began = time.monotonic()
-        status, facts = self._outcome(limit)
+        try:
+            status, facts = self._outcome(limit)
+        except BaseException as exc:  # neither an error nor a Ctrl-C: this process is to end, and says so
+            self._end(codes.NORUN, {"reason": f"{type(exc).__name__}: {exc}"}, began, lost)
+            raise
+        self._end(status, facts, began, lost)
+        return status
+
+    def _end(self, status: int, facts: dict[str, Any], began: float, lost: int) -> None:
+        duration = round(time.monotonic() - began, 6)
         if status <= codes.TIMEOUT:
             facts["result"] = codes.exit_to_str(status)
-        duration = round(time.monotonic() - began, 6)
+        if self._log.lost > lost:
+            missing = self._log.lost - lost
+            self._events.emit("log.lost", log=self._log.path, bytes=missing, reason=self._log.failure)
         self._events.emit("job.end", status=status, duration=duration, **facts)
-        return status
 
     def _outcome(self, limit: float | None) -> tuple[int, dict[str, Any]]:
         try:
             header = json.dumps({**self._facts, "guid": self._guid}, sort_keys=True)
             self._log.write(f"vcsjob: {header}\n".encode())
             environment = variables.for_job(self._environment, self._guid, self._profiles, self._log.path)
-            status = terminal.run(self._exe, environment, self._log.write, limit)
+            status = self._follow(environment, limit)
         except (Exception, KeyboardInterrupt) as exc:  # noqa: BLE001 - the contract's border: NORUN and the reason
             self.interrupted = isinstance(exc, KeyboardInterrupt)
             reason = str(exc) or type(exc).__name__
@@ -117,3 +134,19 @@ class Run:
         if status < 0:
             return codes.KILLED, {"signal": -status}
         return status, {}
+
+    def _follow(self, environment: dict[bytes, bytes], limit: float | None) -> int | None:
+        """Run the job, its output to the log and, where that is wanted, into records."""
+        log, console = self._log, self._events.console(self._log.path)
+        if console is None:
+            return terminal.run(self._exe, environment, log.write, limit)
+
+        def write(data: bytes) -> None:
+            offset = log.size
+            log.write(data)
+            console.write(data, offset)
+
+        try:
+            return terminal.run(self._exe, environment, write, limit)
+        finally:
+            console.close(log.size)
