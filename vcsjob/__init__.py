@@ -17,6 +17,7 @@ from vcsjob.codes import (
     exit_to_str,
 )
 from vcsjob.execute import execute_job
+from vcsjob.fetching import fetch
 from vcsjob.tags import execute_single, execute_tags
 from vcsjob.tree import list_jobs, load_jobs
 from vcsjob.variables import get_guid, get_log_path, get_profiles, set_guid, set_log_path, set_profiles
@@ -36,6 +37,7 @@ __all__ = [
     "execute_single",
     "execute_tags",
     "exit_to_str",
+    "fetch",
     "get_guid",
     "get_log_path",
     "get_profiles",
