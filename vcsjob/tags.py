@@ -68,7 +68,7 @@ class Watcher:
     def writes(self, data: bytes) -> None:
         """These bytes are about to be written to the log."""
 
-    def wrote(self) -> None:
+    def wrote(self, data: bytes) -> None:
         """They are written."""
 
     def ended(self, job: dict[str, Any], status: int, duration: float) -> None:
@@ -115,4 +115,4 @@ class _WatchedLog(JobLog):
     def write(self, data: bytes) -> None:
         self._watcher.writes(data)
         super().write(data)
-        self._watcher.wrote()
+        self._watcher.wrote(data)
