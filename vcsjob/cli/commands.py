@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import stat
 import sys
 
 import vcsjob
@@ -44,7 +45,7 @@ def _execute(options: Options, others: list[str]) -> int:
     _check_no(others)
     _check_jobs(options)
     log = options.get("log") or None
-    with Progress(shared=log is None) as progress:
+    with Progress(shared=not log or _is_device(log)) as progress:
         watcher = _Shown(progress, options)
         result = run_tags(
             watcher,
@@ -109,11 +110,12 @@ class _Shown(Watcher):
     def writes(self, data: bytes) -> None:
         if self._progress.on:
             self._lines += data.count(b"\n")
+            self._progress.tell(self._told_lines())
+        if self._progress.shared:
             self._progress.pause()
 
     def wrote(self, data: bytes) -> None:
-        if self._progress.on:
-            self._progress.tell(self._told_lines())
+        if self._progress.shared:
             self._progress.go_on(data[-1:])
 
     def ended(self, job: dict[str, Any], status: int, duration: float) -> None:
@@ -158,6 +160,14 @@ def _check_jobs(options: Options) -> None:
 
 def _parts(text: str) -> list[str]:
     return [part for part in text.split(",") if part]
+
+
+def _is_device(path: str) -> bool:
+    """Say whether a log may be the terminal that the progress stands on."""
+    try:
+        return stat.S_ISCHR(os.stat(path).st_mode)
+    except (OSError, ValueError):
+        return False
 
 
 def _columns(found: list[dict[str, Any]]) -> list[str]:

@@ -29,17 +29,18 @@ _WIPE = b"\r\x1b[2K"
 class Progress:
     """The line, while the context lasts. Without a terminal at stderr, or with a dumb one, nothing is ever drawn.
 
-    Args:
-        shared: whether the job's output goes to stderr, too.
+    Attributes:
+        on: whether there is a line at all.
+        shared: whether the job's output goes to the same terminal.
     """
 
     def __init__(self, *, shared: bool) -> None:
         self.on = _has_terminal()
-        self._shared = shared
+        self.shared = shared
         self._label = ""
         self._detail = ""
         self._began = self._spoken = time.monotonic()
-        self._is_drawn = False
+        self._drawn = b""  # what stands there now
         self._is_whole = True  # where both share a terminal: the job's last line is complete
         self._is_busy = False
 
@@ -53,9 +54,11 @@ class Progress:
         self._detail = detail
 
     def pause(self) -> None:
-        """Wipe the line and keep it away: something is about to be written."""
+        """Wipe the line and keep it away: something is about to be written to the terminal."""
         self._is_busy = True
-        self._wipe()
+        if self._drawn:
+            self._drawn = b""
+            _write(_WIPE)
 
     def go_on(self, last: bytes = b"\n") -> None:
         """Let the line come back; the last byte that was written is `last`."""
@@ -65,24 +68,22 @@ class Progress:
 
     def leave(self, text: str) -> None:
         """Leave a line for good, where that is not in the midst of a job's output."""
-        if self.on and not self._shared:
-            self._wipe()
-            _write(f"{text}\r\n".encode(errors="backslashreplace"))
+        if self.on and not self.shared:
+            self.pause()
+            _write(f"{text}\n".encode(errors="backslashreplace"))
+            self.go_on()
 
     def _draw(self, _number: int, _frame: FrameType | None) -> None:
         now = time.monotonic()
         if self._is_busy or not self._label:
             return
-        if self._shared and (not self._is_whole or now - self._spoken < SILENCE_S):
+        if self.shared and (not self._is_whole or now - self._spoken < SILENCE_S):
             return
         text = f"{self._label}  {clock(now - self._began)}  {self._detail}"
-        self._is_drawn = True
-        _write(_WIPE + text[: _width() - 1].encode(errors="backslashreplace"))
-
-    def _wipe(self) -> None:
-        if self._is_drawn:
-            self._is_drawn = False
-            _write(_WIPE)
+        line = text[: _width() - 1].encode(errors="backslashreplace")
+        if line != self._drawn:
+            self._drawn = line
+            _write(_WIPE + line)
 
     def __enter__(self) -> Progress:
         if self.on:
@@ -96,7 +97,7 @@ class Progress:
         if self.on:
             signal.setitimer(signal.ITIMER_REAL, 0)
             signal.signal(signal.SIGALRM, self._before)
-            self._wipe()
+            self.pause()
 
 
 def clock(seconds: float) -> str:
