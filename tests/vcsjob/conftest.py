@@ -28,6 +28,11 @@ class Tree:
         path.chmod(mode)
         return path
 
+    def describe(self, *entries):
+        """Write the `.vcsjob` of the tree; an entry that is text stands for its path."""
+        jobs = [{"path": entry} if isinstance(entry, str) else entry for entry in entries]
+        (self.dir / ".vcsjob").write_text(json.dumps({"executables": jobs}))
+
     def run(self, script, job=None, interpreter="/bin/sh", **options):
         """Run a job with these lines and return its result."""
         self.add("job", f"#!{interpreter}\n{script}\n")
