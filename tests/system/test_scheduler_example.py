@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -37,6 +38,7 @@ JOBS = {
     "passes": REPORTS.format(child="", status=0),
     "fails": REPORTS.format(child='<failure message="noise"/>', status=5),
     "lies": REPORTS.format(child='<failure message="noise"/>', status=0),
+    "sleeps": "#!/bin/sh\nexec sleep 600\n",
     "dies-once": "#!/bin/sh\nif mkdir died; then kill -9 $$; fi\n",
 }
 
@@ -51,7 +53,7 @@ def lab(tmp_path, monkeypatch):
     bootstrap(str(tmp_path))
     tree = tmp_path / "tree"
     tree.mkdir()
-    jobs = [{"path": name, "tags": ["radio", name]} for name in JOBS]
+    jobs = [{"path": name, "tags": [name] if name == "sleeps" else [name, "radio"]} for name in JOBS]
     (tree / ".vcsjob").write_text(json.dumps({"executables": jobs}))
     for name, script in JOBS.items():
         (tree / name).write_text(script)
@@ -118,3 +120,20 @@ def test_all_passed_is_exit_code_0_and_no_arguments_a_usage(lab):
     asked = subprocess.run([sys.executable, EXAMPLE], capture_output=True, text=True, check=False)
     assert asked.returncode == 1
     assert "scheduler.py TREE [TAG ...]" in asked.stderr
+
+
+@pytest.mark.parametrize(("flash", "last"), [("sleep 600", "work.start"), ("true", "job.start")])
+def test_a_scheduler_that_is_killed_leaves_what_it_did_to_be_found_as_abandoned(lab, monkeypatch, flash, last):
+    monkeypatch.setenv("FLASH", flash)
+    scheduler = subprocess.Popen([sys.executable, EXAMPLE, "tree", "sleeps"], cwd=lab, start_new_session=True)
+    try:
+        wait_until(lambda: newest_event()["body"].get("name") == last, what=f"{last} to be stored")
+    finally:
+        os.killpg(scheduler.pid, signal.SIGKILL)
+        scheduler.wait()
+    assert "abandoned, started" in ave("show", newest_event()["guid"])
+
+
+def newest_event():
+    line = ave("find", "--kind", "event", "--limit", "1", "--json")
+    return json.loads(line) if line else {"body": {}}

@@ -20,6 +20,8 @@ __all__ = ["Course"]
 #: Levels of work that is a part of other work.
 DEPTH_MAX = 8
 
+ABANDONED = "abandoned"
+
 
 class Course:
     """What the events of a run say of it, noted in order of time.
@@ -87,6 +89,14 @@ class Course:
         took = self._took()
         return word if took is None else f"{word} in {seconds(took)}", style
 
+    def has_ended(self) -> bool:
+        """Tell whether no job is left that began."""
+        return not self._left
+
+    def is_abandoned(self) -> bool:
+        """Tell whether jobs are left, and the processes of all of them are gone."""
+        return bool(self._left) and all(_left(start)[0] == ABANDONED for start in self._left)
+
     def _took(self) -> float | None:
         """Return the seconds from the first start to the last end."""
         if self._left or not self._ended:
@@ -136,7 +146,7 @@ def _left(start: Record) -> tuple[str, str]:
     began = f"started {seconds(age)} ago by process {start.pid} on {start.host}"
     if start.host != os.uname().nodename:
         return "not ended", began
-    return ("still running", began) if _lives(start.pid, age) else ("abandoned", f"{began}, which is gone")
+    return ("still running", began) if _lives(start.pid, age) else (ABANDONED, f"{began}, which is gone")
 
 
 def _lives(pid: int, age_s: float) -> bool:
