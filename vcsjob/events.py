@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 from ave import spool
 from ave.record import GUID_MIN
 from vcsjob import console
@@ -25,9 +27,12 @@ class Events:
             self._guid = ""
             tell(f"no records are kept of this run: its guid {guid!r} has fewer than {GUID_MIN} characters")
 
-    def emit(self, name: str, **facts: Any) -> None:
-        """Append the event `name` with `facts` as its body; the first failure is told on stderr."""
-        self._append(spool.append, "event", {"name": name, **facts}, name)
+    def emit(self, name: str, facts: dict[str, Any], at: int | None = None) -> None:
+        """Append the event `name` with `facts` in its body; the first failure is told on stderr.
+
+        `at`: nanoseconds since the epoch; now, if left out.
+        """
+        self._append(partial(spool.append, time=at), "event", {"name": name, **facts}, name)
 
     def console(self, path: str | None) -> console.Console | None:
         """Return what makes records of the output that goes to `path`; None where nobody wants them."""

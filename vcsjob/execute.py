@@ -95,12 +95,12 @@ class Run:
         self._guid = guid
         self._log = log
         self._events = Events(guid)
+        self._is_started = False
+        self._began_ns = time.time_ns()
 
     def execute(self, limit: float | None) -> int:
         """Run the job between its two events and return its result; `limit`: seconds it may take."""
-        lost = self._log.lost
-        self._events.emit("job.start", **self._facts, log=self._log.path, **ci.started_by(os.environ))
-        began = time.monotonic()
+        began, lost = time.monotonic(), self._log.lost
         try:
             status, facts = self._outcome(limit)
         except BaseException as exc:  # neither an error nor a Ctrl-C: this process is to end, and says so
@@ -109,14 +109,22 @@ class Run:
         self._end(status, facts, began, lost)
         return status
 
+    def _start(self) -> None:
+        """Tell the start, with the time before it, unless that is done."""
+        if not self._is_started:
+            self._is_started = True
+            facts = {**self._facts, "log": self._log.path, **ci.started_by(os.environ)}
+            self._events.emit("job.start", facts, at=self._began_ns)
+
     def _end(self, status: int, facts: dict[str, Any], began: float, lost: int) -> None:
-        duration = round(time.monotonic() - began, 6)
-        if status <= codes.TIMEOUT:
-            facts["result"] = codes.exit_to_str(status)
+        self._start()
         if self._log.lost > lost:
             missing = self._log.lost - lost
-            self._events.emit("log.lost", log=self._log.path, bytes=missing, reason=self._log.failure)
-        self._events.emit("job.end", status=status, duration=duration, **facts)
+            told = {"log": self._log.path, "bytes": missing, "reason": self._log.failure}
+            self._events.emit("log.lost", told)
+        if status <= codes.TIMEOUT:
+            facts["result"] = codes.exit_to_str(status)
+        self._events.emit("job.end", {"status": status, "duration": round(time.monotonic() - began, 6), **facts})
 
     def _outcome(self, limit: float | None) -> tuple[int, dict[str, Any]]:
         try:
@@ -139,7 +147,7 @@ class Run:
         """Run the job, its output to the log and, where that is wanted, into records."""
         log, console = self._log, self._events.console(self._log.path)
         if console is None:
-            return terminal.run(self._exe, environment, log.write, limit)
+            return terminal.run(self._exe, environment, log.write, limit, self._start)
 
         def write(data: bytes) -> None:
             offset = log.size
@@ -147,6 +155,6 @@ class Run:
             console.write(data, offset)
 
         try:
-            return terminal.run(self._exe, environment, write, limit)
+            return terminal.run(self._exe, environment, write, limit, self._start)
         finally:
             console.close(log.size)

@@ -52,7 +52,13 @@ DEFAULTED = signal.valid_signals() - {signal.SIGKILL, signal.SIGSTOP}
 HUNTS = 50
 
 
-def run(exe: str, environment: dict[bytes, bytes], write: Write, limit: float | None = None) -> int | None:
+def run(
+    exe: str,
+    environment: dict[bytes, bytes],
+    write: Write,
+    limit: float | None = None,
+    started: Callable[[], object] = lambda: None,
+) -> int | None:
     """Run `exe` without arguments, hand its output to `write` as it comes, and wait for its end.
 
     Args:
@@ -60,6 +66,8 @@ def run(exe: str, environment: dict[bytes, bytes], write: Write, limit: float | 
         environment: the whole of it.
         write: called with 1..131072 bytes at a time, as soon as they are there.
         limit: seconds the program may take; None for ever.
+        started: called once, as soon as it runs and before anything is written: what is done here costs no time, for
+            the program is still being loaded.
 
     Returns:
         The exit status, minus the signal that ended the program, or None: out of time, and its session killed.
@@ -71,6 +79,7 @@ def run(exe: str, environment: dict[bytes, bytes], write: Write, limit: float | 
     program = _Program()
     try:
         program.start(exe, environment)
+        started()
         status = program.follow(write, limit)
         if status is None:
             program.kill()
