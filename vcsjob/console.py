@@ -100,14 +100,14 @@ class Console:
         end += pieces * LINE_MAX
         last = self._last + data[max(begin, end - LAST_BYTES) : end]
         self._last = last[-LAST_BYTES:]
-        self._is_last_within |= len(last) > LAST_BYTES
+        self._is_last_within |= max(len(last), end - begin) > LAST_BYTES
         self._part = data[end:]
 
     def close(self, offset: int) -> None:
         """Keep the last lines; `offset` is the end of the output in the log."""
         text = self._last + self._part
         # what was cut off in front may have been a line's begin
-        begin = text.find(b"\n") + 1 if len(self._last) == LAST_BYTES else 0
+        begin = (text.find(b"\n") + 1) % len(text) if len(self._last) == LAST_BYTES else 0
         spans = deque(_pieces(text, begin, is_all=True), LAST_LINES)
         if not spans:
             return
