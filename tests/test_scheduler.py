@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import subprocess
@@ -279,6 +280,19 @@ def test_a_service_works_for_the_run_it_is_called_for(kept, bench):
     assert erase["parent"] not in {"", flash.span}, "between the two is the call"
 
 
+def test_a_service_started_in_the_block_does_not_serve_that_run_for_ever(kept):
+    with work(GUID, "install"):
+        control = Bench(find_free_port())
+        control.start(synchronize=True)
+    try:
+        with RemoteControl(("", control.port), timeout=10) as remote:
+            remote.erase()
+    finally:
+        os.kill(control.pid, signal.SIGKILL)
+        control.join()
+    assert {record.body.get("work") for record in kept()} == {"install"}
+
+
 def test_a_call_that_fails_in_the_block_is_told_by_both_under_the_run(kept, bench):
     with pytest.raises(AveException), work(GUID, "flash"):
         bench.refuse()
@@ -376,6 +390,21 @@ def test_nothing_to_log_is_no_record(kept, text):
     with work(GUID, "flash") as flash:
         flash.log(text)
     assert len(kept()) == 2
+
+
+def test_without_room_for_its_log_the_end_of_the_work_is_kept_still(home, kept, capfd):
+    config = home / ".ave" / "config" / "panotti.json"
+    config.write_text(json.dumps({"enabled": True, "spool": {"quota_bytes": 200_000}}))
+    forget()
+    with work(GUID, "flash") as flash:
+        for _ in range(300):
+            flash.log("x" * 1000)
+    told = capfd.readouterr().err
+    assert told.startswith("ave.scheduler: not kept: ")
+    assert told.count("\n") == 1
+    kinds = [record.kind for record in kept()]
+    assert 0 < kinds.count("log") < 300
+    assert kinds.count("event") == 2
 
 
 def test_secrets_among_the_dimensions_are_masked(events):

@@ -88,7 +88,8 @@ def perform(request: Request) -> dict[str, Any]:
 
     Exit: the method wants the server to end.
     """
-    token = context.enter(request.context) if request.context is not None else None
+    # also if it names none: the service may have been started in the middle of work for some run
+    token = context.enter(request.context)
     try:
         return {"result": request.call(*request.vargs, **request.kwargs)}
     except Exception as error:
@@ -97,8 +98,7 @@ def perform(request: Request) -> dict[str, Any]:
             raise
         return {"exception": described(error, skip=1)}
     finally:
-        if token is not None:
-            context.leave(token)
+        context.leave(token)
 
 
 def write_reply(reply: dict[str, Any], limit: int) -> bytes:

@@ -138,6 +138,12 @@ def _job_end(body: dict[str, Any]) -> _Words:
     return "end", text, GOOD if word == "OK" else BAD
 
 
+def _log_lost(body: dict[str, Any]) -> _Words:
+    count = body.get("bytes")
+    much = size(count) if isinstance(count, int | float) else "some"
+    return "lost", f"{much} of the log {_text(body.get('log', '?'))}: {_text(body.get('reason', '?'))}", ODD
+
+
 def _work_start(body: dict[str, Any]) -> _Words:
     return "work", f"{_text(body.get('work', '?'))} begins{_dimensions(body)}", "bold"
 
@@ -221,7 +227,8 @@ def _gap(body: dict[str, Any]) -> _Words:
 
 
 def _stderr(body: dict[str, Any]) -> _Words:
-    return "stderr", _cut(_text(body.get("text", "")).rstrip("\n")), "dim"
+    before = f"({_text(body['left_out'])} lines left out) " if body.get("left_out") else ""
+    return "stderr", before + _cut(_text(body.get("text", "")).rstrip("\n")), "dim"
 
 
 def _log(body: dict[str, Any]) -> _Words:
@@ -243,6 +250,7 @@ def _measurement(body: dict[str, Any]) -> _Words:
 _EVENTS: dict[str, Callable[[dict[str, Any]], _Words]] = {
     "job.start": _job_start,
     "job.end": _job_end,
+    "log.lost": _log_lost,
     "work.start": _work_start,
     "work.end": _work_end,
     "link": _link,

@@ -222,6 +222,14 @@ def test_output_and_calls_are_told_shortly(ave, store, made):
     assert re.search(r"trace +3 calls\n", ran.out)
 
 
+def test_what_is_missing_of_the_output_is_said(ave, store, made):
+    lost = {"name": "log.lost", "log": "/lab/job.log", "bytes": 4096, "reason": "No space left on device"}
+    store.put([made("log", {"text": "end", "left_out": 7}), made("event", lost, at=1)])
+    out = ave("show", GUID).out
+    assert "log         (7 lines left out) end\n" in out
+    assert "lost        4 KiB of the log /lab/job.log: No space left on device\n" in out
+
+
 def test_a_gap_says_how_much_is_missing_and_why(ave, store, made):
     gap = {"segment": "ab", "first": 3, "last": 14, "count": 12, "kinds": {"shout": 10, "trace": 2}, "reason": "quota"}
     store.put([made("gap", gap)])
@@ -261,6 +269,8 @@ def test_no_body_is_too_strange(ave, store, made, kind, value):
         "row",
         "size",
         "op",
+        "bytes",
+        "left_out",
     )
     bodies = [dict.fromkeys(keys, value), {}, {"exception": {"type": value, "message": value, "trace": value}}]
     bodies += [
@@ -273,7 +283,7 @@ def test_no_body_is_too_strange(ave, store, made, kind, value):
             "exception": value,
             "ci": value,
         }
-        for name in ("job.start", "job.end", "collected", "work.start", "work.end", "link")
+        for name in ("job.start", "job.end", "log.lost", "collected", "work.start", "work.end", "link")
     ]
     bodies.append({"name": "job.start", "ci": dict.fromkeys(("system", "number", "cicd.pipeline.name"), value)})
     store.put([made(kind, json.loads(json.dumps(body).replace("\\ud800", "?"))) for body in bodies])
