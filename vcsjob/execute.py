@@ -112,9 +112,9 @@ class Run:
     def _start(self) -> None:
         """Tell the start, with the time before it, unless that is done."""
         if not self._is_started:
-            self._is_started = True
             facts = {**self._facts, "log": self._log.path, **ci.started_by(os.environ)}
             self._events.emit("job.start", facts, at=self._began_ns)
+            self._is_started = True  # only now: a Ctrl-C may have come in between
 
     def _end(self, status: int, facts: dict[str, Any], began: float, lost: int) -> None:
         self._start()

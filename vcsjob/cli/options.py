@@ -51,13 +51,13 @@ class Command:
 #: Columns of a terminal that the help fills at most.
 WIDTH = 79
 
-_JSON = Option("json", "", "", "", "write what came of it to stdout as JSON, one object a line")
+_JSON = Option("json", "", "", "", "the outcome to stdout, one JSON object a line")
 _JOBS = Option("jobs", "j", "path", "directory", "the job tree, a directory with a file .vcsjob", required=True)
 _TAGS = Option("tags", "t", "tags", "", "only jobs that have all these tags: SMOKE,NIGHTLY")
 
 COMMANDS = {
     "fetch": Command(
-        "bring a version of a job tree from a git repository into a directory",
+        "bring a version of a job tree from git into a directory",
         [
             Option("source", "s", "url", "directory", "a local repository, or a URL: git, ssh, https", required=True),
             Option("destination", "d", "path", "directory", "missing, empty or fetched before", required=True),
@@ -81,10 +81,10 @@ Exit status: 0 fetched; 1 not, and the line that begins with ERROR says why.
         [
             _JOBS,
             _TAGS,
-            Option("env", "e", "names", "variable", "variables that the jobs may see, besides LANG: PATH,HOME"),
-            Option("guid", "", "guid", "", "the run they belong to; without one, no records of them are kept"),
+            Option("env", "e", "names", "variable", "variables that they may see, besides LANG: PATH,HOME"),
+            Option("guid", "", "guid", "", "their run; without it, no records are kept"),
             Option("log", "", "file", "file", "where their output goes, emptied first (stderr)"),
-            Option("timeout", "", "seconds", "", "the longest that each may take, besides its own duration"),
+            Option("timeout", "", "seconds", "", "what each may take; its own duration holds, too"),
             _JSON,
         ],
         """\
@@ -93,7 +93,7 @@ Examples:
     vcsjob execute -j jobs --guid "$(uuidgen)" --log job.log --timeout 3600
     vcsjob execute -j jobs --log job.log --json | jq 'select(.status != 0)'
 
-On a terminal, a line tells the job, its time and how many lines it has written.
+On a terminal, a line tells the job, its time and the lines it has written.
 
 Exit status: 0 jobs were run, however they ended (--json tells); 1 none was, or
 Ctrl-C ended one.
@@ -134,9 +134,9 @@ Syntax:
 Commands:
 {"".join(f"    {name:12}{command.summary}{chr(10)}" for name, command in COMMANDS.items())}
 Options:
-    -s, --src-paths <paths>   directories where vcsjob's own modules are sought first
-    -h, --help                show this and exit; after a command, its options and examples
-    --version                 show the version and exit
+    -s, --src-paths <paths>  where vcsjob's own modules are sought first
+    -h, --help               show this and exit; after a command, of that
+    --version                show the version and exit
 
 Exit status: 0 or 1; what a job ended with is in the output of execute --json.
 """
