@@ -167,9 +167,9 @@ def test_a_process_younger_than_the_record_is_another_one(ave, store, made):
 def test_of_several_jobs_the_one_without_an_end_is_found_by_its_process(ave, store, made):
     done = subprocess.Popen([sys.executable, "-c", ""])
     done.wait()
-    killed = Record(**began(made, done.pid).as_dict() | {"time": NOON})
+    killed = Record(**began(made, done.pid).as_dict() | {"time": NOON + SECOND})
     host = {"host": killed.host, "pid": 1}
-    store.put([killed, start(made, at=5, **host), Record(**end(made, at=9).as_dict() | host)])
+    store.put([start(made, **host), killed, Record(**end(made, at=9).as_dict() | host)])
     ran = ave("show", GUID)
     assert last_line(ran) == "2 jobs: 1 OK, 1 abandoned; no tests"
     assert re.search(rf"\njob: /lab/nightly/run abandoned, started .* by process {done.pid} on ", ran.out)
