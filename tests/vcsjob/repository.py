@@ -1,13 +1,17 @@
 """Real git repositories, made on the fly."""
 
 import os
+import shutil
 import subprocess
+
+import pytest
 
 
 class Repository:
     """A repository with a work tree; its first commit has a job tree, on the branch master."""
 
     def __init__(self, path):
+        skip_without_git()
         self.path = path
         path.mkdir(parents=True)
         self("init", "-q", "-b", "master")
@@ -48,4 +52,10 @@ class Fetched(Repository):
     """What a fetch has made at a path."""
 
     def __init__(self, path):  # nothing is made here
+        skip_without_git()
         self.path = path
+
+
+def skip_without_git():
+    if not shutil.which("git"):
+        pytest.skip("git is not installed; `make test` installs it where it can")

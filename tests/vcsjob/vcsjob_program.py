@@ -42,13 +42,13 @@ def called(*arguments, **more):
 class Terminal:
     """Call it on a terminal; `written` has all that came there so far."""
 
-    def __init__(self, *arguments, columns=80, stdout=None, **more):
+    def __init__(self, *arguments, columns=80, stdout=None, program=PROGRAM, **more):
         self.written = b""
         self._pid, self._fd = pty.fork()
         if self._pid == 0:
             if stdout:
                 os.dup2(os.open(stdout, os.O_WRONLY | os.O_CREAT, 0o600), 1)
-            os.execve(PROGRAM[0], [*PROGRAM, *map(str, arguments)], environment(**{"TERM": "xterm", **more}))
+            os.execve(program[0], [*program, *map(str, arguments)], environment(**{"TERM": "xterm", **more}))
         fcntl.ioctl(self._fd, termios.TIOCSWINSZ, struct.pack("HHHH", 24, columns, 0, 0))
 
     def read(self):
