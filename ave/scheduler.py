@@ -38,8 +38,9 @@ def work(guid: str | None, name: str, /, *, home: str | None = None, **dimension
     """Do something on behalf of a run: enter the returned object, and its start, end and outcome are recorded.
 
     In the block the run is the current one: what is shouted with `shout(None, ...)` and every call of a
-    `RemoteControl` belong to it. A program that is started in the block joins in by `Work.environment`. An exception
-    that leaves the block makes the outcome `failed`, is recorded, and goes on.
+    `RemoteControl` belong to it. A thread that is started there is not in the block: give it the `guid`. A program
+    joins in by `Work.environment`. An exception that leaves the block makes the outcome `failed`, is recorded, and
+    goes on.
 
     Args:
         guid: the run; None for the one whose call is being served, whose work this is a part of, or that this process
@@ -53,8 +54,9 @@ def work(guid: str | None, name: str, /, *, home: str | None = None, **dimension
 
     Example:
         >>> with work(guid, "flash", handset="yuga", build=1234) as flash:
-        ...     done = subprocess.run(command, env=flash.environment(), stdout=PIPE, stderr=STDOUT, check=True)
+        ...     done = subprocess.run(command, env=flash.environment(), stdout=PIPE, stderr=STDOUT)
         ...     flash.log(done.stdout)
+        ...     done.check_returncode()
     """
     if not isinstance(name, str) or not name:
         raise UsageError(f"the name of work must be a text, found {name!r}")

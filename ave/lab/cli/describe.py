@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any
 
+from ave.context import parse_traceparent
 from ave.exceptions import UsageError
 from ave.lab.cli.output import Line, seconds, size
 from vcsjob import codes
@@ -113,6 +114,8 @@ def _job_start(body: dict[str, Any]) -> _Words:
     lines += [f"{name}: {_text(body[name])}" for name in ("log", "profiles") if body.get(name)]
     if isinstance(body.get("ci"), dict):
         lines += _build(body["ci"])
+    if trace := parse_traceparent(body.get("traceparent"))[0]:
+        lines.append(f"trace: {trace}")
     return "start", "\n".join(lines), "bold"
 
 

@@ -282,6 +282,7 @@ def test_no_body_is_too_strange(ave, store, made, kind, value):
             "inverse": value,
             "exception": value,
             "ci": value,
+            "traceparent": value,
         }
         for name in ("job.start", "job.end", "log.lost", "collected", "work.start", "work.end", "link")
     ]
@@ -454,7 +455,7 @@ def test_a_linked_run_of_which_nothing_is_stored_yet_is_said(ave, store, made):
     assert (ran.code, ran.err) == (0, "ave: nothing is stored of flash-not-yet, which is linked with it\n")
 
 
-def test_the_start_says_which_build_it_belongs_to(ave, store, made):
+def test_the_start_says_to_which_build_and_trace_it_belongs(ave, store, made):
     ci = {
         "system": "gitlab",
         "cicd.pipeline.name": "radio/app",
@@ -465,13 +466,14 @@ def test_the_start_says_which_build_it_belongs_to(ave, store, made):
         "vcs.ref.head.name": "main",
     }
     record = start(made)
-    record.body["ci"] = ci
+    record.body |= {"ci": ci, "traceparent": "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"}
     store.put([record])
     assert (
         """
                           build: gitlab, radio/app, bench, number 7
                             https://gitlab.lab/-/pipelines/12
                             commit 1ecfd275 on main
+                          trace: 0af7651916cd43dd8448eb211c80319c
                           on lab1, pid 4711
 """
         in ave("show", GUID).out
