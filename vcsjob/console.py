@@ -27,8 +27,11 @@ RATE = 100
 #: A job that was quiet may say so many seconds' worth of lines at once.
 BURST_S = 10
 
-#: Bytes of a line in one record; a longer line goes on in further ones, and each counts as a line.
+#: Bytes of a line in one record; a longer line goes on in further ones.
 LINE_MAX = 4096
+
+#: Bytes of a line for which it counts once more: the costs of a record grow with its length.
+EXTRA_BYTES = 256
 
 #: What is kept of the end at any rate: so many lines, of so many bytes in all.
 LAST_LINES = 20
@@ -76,7 +79,7 @@ class Console:
         for begin, end in _pieces(data, 0):
             if self._credit < 1:
                 break
-            self._credit -= 1
+            self._credit -= 1 + (end - begin) // EXTRA_BYTES
             bodies.append(self._body(data[begin:end], offset + begin))
             done = end
         else:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 import sys
 
+from ave.exceptions import UsageError
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from types import TracebackType
@@ -35,7 +37,12 @@ class JobLog:
     """
 
     def __init__(self, path: str | None) -> None:
-        """Empty the file at `path`, or make it and its directories; falsy means stderr."""
+        """Empty the file at `path`, or make it and its directories; falsy means stderr.
+
+        UsageError: `path` is none that any file could have.
+        """
+        if path and "\0" in path:
+            raise UsageError(f"a log path has no NUL: {path!r}")
         self.path = os.path.abspath(path) if path else None
         self.size = 0
         self.lost = 0

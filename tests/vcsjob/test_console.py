@@ -130,6 +130,11 @@ class TestRate:
             lines.write(b"x\n" * 100, 0)
         assert len(kept) == 2 * 2 * console.BURST_S
 
+    def test_a_long_line_counts_as_several(self, clock):
+        kept = []
+        Console("/log", 1, kept.extend).write((b"x" * (console.EXTRA_BYTES * 4 - 1) + b"\n") * 100, 0)
+        assert len(kept) == console.BURST_S // 5
+
     def test_the_last_lines_are_kept_at_any_rate(self, clock):
         bodies = bodies_of([b"".join(b"line %d\r\n" % n for n in range(1000)), b"last words"], lines_per_s=1)
         texts = [body["text"] for body in bodies]
