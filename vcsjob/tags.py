@@ -37,7 +37,7 @@ def execute_tags(
         timeout: seconds that each job may take; its own `duration` holds too. 0 is for ever.
 
     Returns:
-        OK, however the jobs ended: a scheduler that wants to know calls `execute_job`. NORUN if no job has the
+        OK, however the jobs ended; a scheduler that wants to know calls `execute_job`. NORUN if no job has the
         tags, or if a Ctrl-C ended one, after which no other is run.
 
     Raises:

@@ -21,6 +21,7 @@ from ave.lab.config import SETTINGS
 from ave.record import KINDS, RESULTS, Record
 from ave.spool import frames
 from vcsjob import ci
+from vcsjob.cli.options import COMMANDS
 
 DOC = Path(__file__).parents[2] / "doc"
 
@@ -49,6 +50,14 @@ def test_every_option_of_the_daemon_is_in_the_reference(capsys):
     assert [
         option for option in set(re.findall(r"--\w+", capsys.readouterr().out)) if f"`{option}" not in page("cli")
     ] == []
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_every_command_and_option_of_vcsjob_is_in_the_reference(name):
+    _, _, section = page("vcsjob-program").partition(f"\n`vcsjob {name}`\n---")
+    options = [option for option in COMMANDS[name].options if option.name != "help"]
+    assert section
+    assert [form for option in options for form in option.forms if f"`{form}" not in section.split("\n---")[0]] == []
 
 
 @pytest.mark.parametrize("name", SETTINGS)

@@ -10,7 +10,7 @@ import subprocess
 import sys
 
 import pytest
-from repository import Repository
+from repository import Repository, skip_without_git
 from vcsjob_program import PROGRAM, ROOT, called, environment, on_terminal
 
 import vcsjob
@@ -131,6 +131,7 @@ def test_variables_pass_only_if_they_are_named(pair):
 
 
 def test_a_source_that_cannot_be_reached_is_told_and_the_destination_is_gone(tmp_path):
+    skip_without_git()
     with socket.create_server(("127.0.0.1", 0)) as server:
         url = f"git://127.0.0.1:{server.getsockname()[1]}/tree"
     (tmp_path / "dst").mkdir()
@@ -288,6 +289,7 @@ def test_whoever_ends_it_ends_the_job_and_the_run_is_told_as_ended(pair, events,
 
 
 def test_whoever_ends_a_fetch_leaves_no_half_tree(tmp_path):
+    skip_without_git()
     with socket.create_server(("127.0.0.1", 0)) as server:
         url = f"git://127.0.0.1:{server.getsockname()[1]}/tree"
         process = subprocess.Popen([*PROGRAM, "fetch", "-s", url, "-d", tmp_path / "dst", "-r", "y"], env=environment(),

@@ -6,6 +6,7 @@ import socket
 import sys
 
 import pytest
+from repository import skip_without_git
 from vcsjob_program import Terminal, called
 
 from ave.testing import wait_until
@@ -142,6 +143,7 @@ def test_a_stopped_terminal_does_not_stop_the_job(waiting):
 
 
 def test_a_fetch_tells_what_it_is_at_and_ctrl_c_ends_it(tmp_path):
+    skip_without_git()
     with socket.create_server(("127.0.0.1", 0)) as server:
         url = f"git://127.0.0.1:{server.getsockname()[1]}/tree"
         terminal = Terminal("fetch", "-s", url, "-d", tmp_path / "dst", "-r", "master")
