@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextvars
 import json
 import os
 import signal
@@ -195,6 +197,27 @@ def test_threads_work_for_runs_of_their_own(events):
     assert sorted((guid, body["name"]) for guid, body in events()) == [
         (f"{GUID}-{number}", name) for number in range(4) for name in ("work.end", "work.start")
     ]
+
+
+def test_tasks_work_for_runs_of_their_own(kept):
+    async def prepare(number):
+        with work(f"{GUID}-{number}", "flash"):
+            await asyncio.sleep(0)
+            shout(None, {"number": number})
+
+    async def prepare_all():
+        await asyncio.gather(*map(prepare, range(3)))
+
+    asyncio.run(prepare_all())
+    shouts = [(record.guid, record.body["number"]) for record in kept() if record.kind == "shout"]
+    assert sorted(shouts) == [(f"{GUID}-{number}", number) for number in range(3)]
+
+
+def test_work_may_end_in_another_context_than_it_began_in(events):
+    flash = work(GUID, "flash")
+    contextvars.copy_context().run(flash.__enter__)
+    flash.__exit__(None, None, None)
+    assert [body["name"] for _, body in events()] == ["work.start", "work.end"]
 
 
 def test_work_is_entered_once(events):
