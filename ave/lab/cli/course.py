@@ -36,7 +36,8 @@ class Course:
         self._ended: list[Record] = []
         self._left: list[Record] = []
         self._work: dict[str, Record] = {}
-        self._done: list[Record] = []
+        self._first_done = ""
+        self._outcomes: Counter[str] = Counter()
 
     def seen(self, records: Iterable[Record]) -> Iterator[Record]:
         """Pass records on as they are, taking notice of the events among them."""
@@ -58,7 +59,8 @@ class Course:
                 self._work[_span(record)] = record
             case "work.end":
                 self._work.pop(_span(record), None)
-                self._done.append(record)
+                self._first_done = self._first_done or _done(record)
+                self._outcomes[_name(record, "outcome")] += 1
             case "link":
                 self.linked.setdefault(str(record.body.get("other")), record)
 
@@ -108,9 +110,9 @@ class Course:
 
     def work(self) -> str:
         """Say how the work for the run ended; empty if there was none."""
-        if len(self._done) == 1 and not self._work:
-            return f"work: {_done(self._done[0])}"
-        words = Counter(one_line(str(end.body.get("outcome", "?"))) for end in self._done)
+        if self._outcomes.total() == 1 and not self._work:
+            return f"work: {self._first_done}"
+        words = self._outcomes.copy()
         words.update(_left(start)[0] for start in self._work.values())
         return f"work: {counted(words)}" if words else ""
 
