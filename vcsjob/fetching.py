@@ -210,7 +210,9 @@ class _Fetching:
     def _fetch(self, *arguments: str) -> None:
         if self._url.startswith("ssh:") and "GIT_SSH_COMMAND" not in os.environ:
             self._git.ssh = self._git.says("config", "--get", "core.sshCommand") or self._git.ssh
-        self._git("fetch", "--progress" if self._git.progress else "--quiet", "--no-tags", *arguments)
+        self._git(
+            "fetch", "--progress" if self._git.progress else "--quiet", "--no-tags", "--update-shallow", *arguments
+        )
 
     def _check_out(self, commit: str, branch: str | None) -> None:
         how = ["--no-track", "-B", branch] if branch else ["--detach"]
