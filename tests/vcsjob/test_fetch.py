@@ -87,9 +87,12 @@ def test_a_destination_with_something_else_in_it_is_refused(src, tmp_path, aroun
     assert os.listdir(inner) == ["dirt"]
 
 
-def test_a_directory_with_a_broken_repository_is_refused(src, dst):
-    (dst.path / ".git").mkdir(parents=True)
-    assert refusal(src, dst).startswith(f"destination is not a git tree: {dst.path}: fatal: not a git repository")
+def test_a_directory_with_a_broken_repository_is_refused_and_none_around_it_is_taken(src, tmp_path):
+    outer = Repository(tmp_path / "outer")
+    inner = outer.path / "inner"
+    (inner / ".git").mkdir(parents=True)
+    assert refusal(src, inner).startswith(f"destination is not a git tree: {inner}: fatal: not a git repository")
+    assert outer.commits == 1
 
 
 @pytest.mark.parametrize("there", ["empty", "missing", "missing with its parents", "a link to an empty one"])

@@ -6,6 +6,7 @@ import threading
 
 import pytest
 from repository import Fetched, Repository
+from vcsjob_program import Terminal
 
 import vcsjob
 from ave.exceptions import AveException, RunError, UsageError
@@ -193,10 +194,11 @@ def test_ssh_is_the_users_own_and_never_asks(src, dst, ssh, monkeypatch, gitconf
     assert all(("-i key" in call) == (way != "path") for call in calls)
 
 
-def test_git_gets_no_terminal_to_ask_on(src, dst, ssh, monkeypatch):
-    ssh.write_text(ssh.read_text().replace("exec", f"tty > {ssh}.tty; (: < /dev/tty) 2>> {ssh}.tty\nexec"))
-    monkeypatch.setenv("GIT_SSH_COMMAND", str(ssh))
-    vcsjob.fetch(f"ssh://host{src.path}", str(dst.path), "master")
+def test_git_gets_no_terminal_to_ask_on(src, dst, ssh):
+    ssh.write_text(ssh.read_text().replace("exec", f"(: < /dev/tty) 2> {ssh}.tty\nexec"))
+    url = f"ssh://host{src.path}"
+    terminal = Terminal("fetch", "-s", url, "-d", dst.path, "-r", "master", GIT_SSH_COMMAND=str(ssh))
+    assert terminal.finish() == 0
     assert "No such device" in (ssh.parent / "ssh.tty").read_text()
 
 
