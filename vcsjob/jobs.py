@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import stat
 from functools import partial
 
 from ave.exceptions import UsageError
@@ -34,16 +35,27 @@ def locate(jobs_dir: str, job: dict[str, Any]) -> str:
         raise UsageError(f"job path is not relative: {path}")
     tree = os.path.realpath(jobs_dir)
     try:
-        exe = os.path.realpath(os.path.join(tree, path))
+        exe = _followed(tree, path)
     except ValueError as exc:  # a NUL or a lone surrogate: no file has such a name
         raise UsageError(f"no such file: {path!r}") from exc
-    if os.path.commonpath([tree, exe]) != tree:
+    if exe != tree and not exe.startswith(os.path.join(tree, "")):
         raise UsageError(f"job path is not inside the job tree: {exe}")
     if not os.path.isfile(exe):
         raise UsageError(f"no such file: {exe}")
     if not os.access(exe, os.X_OK):
         raise UsageError(f"file is not executable: {exe}")
     return exe
+
+
+def _followed(tree: str, path: str) -> str:
+    """Return the real path of what lies below a real path; ValueError if no file has such a name."""
+    exe = os.path.join(tree, path)
+    # nearly every job is a file in the tree itself: then nothing above it is to be looked at once more
+    try:
+        is_plain = "/" not in path and path not in {"", ".", ".."} and not stat.S_ISLNK(os.lstat(exe).st_mode)
+    except OSError:
+        is_plain = False
+    return exe if is_plain else os.path.realpath(exe)
 
 
 def check(job: dict[str, Any], where: str = "") -> None:
