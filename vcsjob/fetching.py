@@ -20,6 +20,9 @@ __all__ = ["TIMEOUT_S", "fetch"]
 #: The longest that a fetch may take if nobody says otherwise. Seconds.
 TIMEOUT_S = 600
 
+#: What git gets to undo a change of version that failed. Seconds.
+RESTORE_S = 60.0
+
 #: How often it is asked whether another fetch into the same directory is over. Seconds.
 _ASK_S = 0.05
 
@@ -49,9 +52,11 @@ def fetch(
         OK.
 
     Raises:
-        UsageError: the call is wrong, or `dst` is no clean git tree; `dst` is as it was.
-        RunError: git is missing or failed; a `dst` that was missing or empty is removed.
-        Timeout: the time was over; as for RunError.
+        UsageError: the call is wrong, or `dst` is no clean git tree.
+        RunError: git is missing or failed.
+        Timeout: the time was over.
+
+    Whatever is raised, `dst` is as it was; one that was missing or empty is gone.
     """
     if not (src and dst and refspec):
         raise UsageError("source, refspec and destination must be specified")
@@ -82,16 +87,24 @@ def _lock(git: Git) -> int:
             raise UsageError(f"cannot use the destination {git.tree}: {exc.strerror}") from exc
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            # One that failed may have removed it meanwhile.
-            if os.path.exists(git.tree) and os.path.samestat(os.fstat(lock), os.stat(git.tree)):
-                return lock
         except BlockingIOError:
-            time.sleep(_ASK_S)
-            git.check_time()
-        except BaseException:
             os.close(lock)
-            raise
+            git.check_time()
+            time.sleep(_ASK_S)
+            continue
+        except OSError:
+            pass  # a file system without locks
+        if _is_at(lock, git.tree):
+            return lock
         os.close(lock)
+
+
+def _is_at(fd: int, path: str) -> bool:
+    """Say whether a directory is still where it was opened; one that failed may have removed it meanwhile."""
+    try:
+        return os.path.samestat(os.fstat(fd), os.stat(path))
+    except FileNotFoundError:
+        return False
 
 
 class _Fetching:
@@ -128,7 +141,7 @@ class _Fetching:
         """Bring a tree that was fetched before to the version, unless it has something of its own."""
         self._check_clean()
         if re.fullmatch(_COMMIT, self._refspec) and self._commit(self._refspec):
-            self._check_out(self._refspec, None)
+            self._change_to(self._refspec, None)
             return
         branch = self._branch()
         own = self._own_commit(branch) if branch else None
@@ -138,7 +151,17 @@ class _Fetching:
         # With the whole history at hand, a commit that the new version contains is nobody's own.
         if branch and own and self._git.says("merge-base", "--is-ancestor", own, commit) is None:
             raise UsageError(f"can't pull into a dirty tree: {self._git.tree}: {branch} has commits of its own")
-        self._check_out(commit, branch)
+        self._change_to(commit, branch)
+
+    def _change_to(self, commit: str, branch: str | None) -> None:
+        """Check out a version where another one is; if that fails, that other one is there again."""
+        try:
+            self._check_out(commit, branch)
+        except BaseException:
+            git = Git(self._git.tree, RESTORE_S)
+            if git.says("reset", "--hard", "--quiet") is not None:
+                git.says("clean", "-ffdq")  # it was clean before
+            raise
 
     def _check_clean(self) -> None:
         try:
@@ -162,7 +185,7 @@ class _Fetching:
         head = self._commit(f"refs/heads/{branch}")
         remote = f"refs/remotes/origin/{branch}"
         # The log of the ref has also what was fetched but, for a lack of time or space, not checked out.
-        fetched = (self._git.says("log", "-g", "--format=%H", remote, "--") or "").split()
+        fetched = (self._git.says("log", "-g", "-1000", "--format=%H", remote, "--") or "").split()
         return None if head in {*fetched, self._commit(remote)} else head
 
     def _commit(self, name: str) -> str | None:

@@ -149,9 +149,11 @@ class Git:
                 if not data:
                     poll.unregister(fd)
                     held -= 1
-                answers[fd] = (answers[fd] + data)[-_ANSWER_MAX:]
                 if fd == process.stderr.fileno():
+                    answers[fd] = (answers[fd] + data)[-_ANSWER_MAX:]  # why it failed comes last
                     self._tell(data)
+                else:
+                    answers[fd] = (answers[fd] + data)[:_ANSWER_MAX]
             if ended and not ready:
                 break
             if not ended and not held:

@@ -322,6 +322,29 @@ def test_what_was_fetched_but_not_checked_out_is_not_taken_for_own(src, dst, mon
     assert dst.head == src.head
 
 
+def test_out_of_time_while_files_are_changed_the_old_version_is_there_again(src, dst, gitconfig):
+    fetch(src, dst)
+    old = src.head
+    src.commit(**{".gitattributes": "slow filter=slow\n", "added": "", "slow": "", "job": "changed", "zz": ""})
+    pid = gitconfig.parent / "pid"
+    gitconfig.write_text(f'[filter "slow"]\n smudge = "echo $$ > {pid}; sleep 60"\n')
+    assert refusal(src, dst, kind=Timeout, timeout=2) == "command timed out"
+    assert pid.exists()
+    assert (dst.head, dst.branch, dst("status", "--porcelain")) == (old, "master", "")
+    assert sorted(os.listdir(dst.path)) == [".git", ".vcsjob", "foo", "job"]
+    gitconfig.unlink()
+    assert fetch(src, dst) == vcsjob.OK
+    assert dst.head == src.head
+
+
+def test_a_tree_with_very_many_changes_is_called_dirty_by_the_first(src, dst):
+    fetch(src, dst)
+    for number in range(5000):
+        (dst.path / f"{number:020}").write_text("")
+    names = ", ".join(f"{number:020}" for number in range(3))
+    assert refusal(src, dst) == f"can't pull into a dirty tree: {dst.path}: {names}, ..."
+
+
 def test_what_was_left_half_filled_is_filled_anew(src, dst):
     fetch(src, dst)
     (dst.path / ".git" / "vcsjob-fills").write_text("")
