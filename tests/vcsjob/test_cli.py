@@ -171,7 +171,7 @@ def test_with_a_log_too_who_calls_is_told_that_nothing_was_run(pair):
 
 def test_guid_and_timeout_reach_every_job(pair, events):
     pair.add("second", "#!/bin/sh\nexec sleep 60\n")
-    ran = called("execute", "-j", pair.dir, "--guid", "guid-0123456789", "--timeout", "0.5", "--log", pair.log_path)
+    ran = called("execute", "-j", pair.dir, "--guid", "guid-0123456789", "--timeout", "2", "--log", pair.log_path)
     assert ran == (0, "", "")
     assert b"first guid-0123456789\r\n" in pair.log
     ends = [body["status"] for guid, _, body in events() if body["name"] == "job.end" and guid == "guid-0123456789"]

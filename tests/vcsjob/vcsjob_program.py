@@ -3,6 +3,7 @@
 import fcntl
 import os
 import pty
+import re
 import struct
 import subprocess
 import sys
@@ -60,8 +61,8 @@ class Terminal:
         self.written += part
         return bool(part)
 
-    def read_until(self, text):
-        while text not in self.written:
+    def read_until(self, pattern):
+        while not re.search(pattern, self.written):
             assert self.read(), self.written
 
     def type(self, data):

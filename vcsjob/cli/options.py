@@ -90,7 +90,7 @@ Exit status: 0 fetched; 1 not, and the line that begins with ERROR says why.
         """\
 Examples:
     vcsjob execute -j jobs -t SMOKE -e PATH,HOME
-    vcsjob execute -j jobs --guid "$(uuidgen)" --log job.log --timeout 3600
+    vcsjob execute -j jobs --guid "nightly-$(date +%F)" --log job.log
     vcsjob execute -j jobs --log job.log --json | jq 'select(.status != 0)'
 
 On a terminal, a line tells the job, its time and the lines it has written.
