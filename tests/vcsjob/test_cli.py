@@ -250,6 +250,19 @@ def test_fetch_tells_the_commit(src, tmp_path):
     ]  # fmt: skip
 
 
+def test_a_fetch_for_a_run_is_part_of_its_story(src, tmp_path, events):
+    guid = "guid-0123456789"
+    fetch = ["fetch", "-s", src.path, "-d", tmp_path / "dst", "--guid", guid]
+    assert called(*fetch, "-r", "master") == (0, "", "")
+    assert called(*fetch, "-r", "nope").code == 1
+    told = [body for told_of, _, body in events() if told_of == guid]
+    assert [(body["name"], body["work"], body.get("outcome")) for body in told] == [
+        ("work.start", "fetch", None), ("work.end", "fetch", "ok"),
+        ("work.start", "fetch", None), ("work.end", "fetch", "failed"),
+    ]  # fmt: skip
+    assert src.head in json.dumps(told[1])
+
+
 @pytest.mark.parametrize(
     ("arguments", "error", "result"),
     [
@@ -280,6 +293,7 @@ def test_whoever_ends_it_ends_the_job_and_the_run_is_told_as_ended(pair, events,
         env=environment(), stderr=subprocess.PIPE,
     )  # fmt: skip
     wait_until(lambda: (pair.root / "pid").exists() and (pair.root / "pid").read_text().endswith("\n"))
+    wait_until(events, what="the start to be told")
     process.send_signal(number)
     assert process.communicate()[1] == b""
     assert process.returncode == 1

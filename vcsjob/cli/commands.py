@@ -9,6 +9,7 @@ import sys
 
 import vcsjob
 from ave.exceptions import UsageError
+from ave.scheduler import work
 from vcsjob.cli.completion import SHELLS, script
 from vcsjob.cli.options import seconds
 from vcsjob.cli.progress import Progress, clock, safe
@@ -30,13 +31,15 @@ def _fetch(options: Options, others: list[str]) -> int:
     _check_no(others)
     source, destination, refspec = (options.get(name, "") for name in ("source", "destination", "refspec"))
     limit = seconds(options.get("timeout", str(TIMEOUT_S)))
-    with Progress(shared=False) as progress:
-        progress.start(f"{safe(refspec)} from {safe(masked(source))}")
+    facts = {"source": masked(source), "destination": destination, "refspec": refspec}
+    with work(options.get("guid", ""), "fetch", **facts) as fetching, Progress(shared=False) as progress:
+        progress.start(safe(f"{refspec} from {facts['source']}"))
         tell = (lambda line: progress.tell(safe(line))) if progress.on else None
         result = vcsjob.fetch(source, destination, refspec, timeout=limit, progress=tell)
+        tree = Git(os.path.realpath(destination.removeprefix("file://")), limit)
+        facts["commit"] = fetching.dimensions["commit"] = tree("rev-parse", "HEAD")
     if "json" in options:
-        commit = Git(os.path.realpath(destination.removeprefix("file://")), limit)("rev-parse", "HEAD")
-        say_json(result, source=masked(source), destination=destination, refspec=refspec, commit=commit)
+        say_json(result, **facts)
     return result
 
 

@@ -63,6 +63,7 @@ COMMANDS = {
             Option("destination", "d", "path", "directory", "missing, empty or fetched before", required=True),
             Option("refspec", "r", "refspec", "", "a branch, a tag, or the whole id of a commit", required=True),
             Option("timeout", "t", "seconds", "", "the longest that it may take, 0 for ever (600)"),
+            Option("guid", "", "guid", "", "the run it is for; its records tell the commit"),
             _JSON,
         ],
         """\
