@@ -16,6 +16,8 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
+    from vcsjob.console import Console
+
 __all__ = ["Run", "check_children", "execute_job", "shortest"]
 
 
@@ -95,6 +97,7 @@ class Run:
         self._guid = guid
         self._log = log
         self._events = Events(guid)
+        self._console: Console | None = None
         self._is_started = False
         self._began_ns = time.time_ns()
 
@@ -111,10 +114,19 @@ class Run:
 
     def _start(self) -> None:
         """Tell the start, with the time before it, unless that is done."""
-        if not self._is_started:
-            facts = {**self._facts, "log": self._log.path, **ci.started_by(os.environ)}
-            self._events.emit("job.start", facts, at=self._began_ns)
-            self._is_started = True  # only now: a Ctrl-C may have come in between
+        if self._is_started:
+            return
+        self._is_started = True
+        self._console = self._events.console(self._log.path)
+        facts = {**self._facts, "log": self._log.path, **ci.started_by(os.environ)}
+        self._events.emit("job.start", facts, at=self._began_ns)
+
+    def _write(self, data: bytes) -> None:
+        """Take what the job wrote."""
+        offset = self._log.size
+        self._log.write(data)
+        if self._console:
+            self._console.write(data, offset)
 
     def _end(self, status: int, facts: dict[str, Any], began: float, lost: int) -> None:
         self._start()
@@ -144,17 +156,8 @@ class Run:
         return status, {}
 
     def _follow(self, environment: dict[bytes, bytes], limit: float | None) -> int | None:
-        """Run the job, its output to the log and, where that is wanted, into records."""
-        log, console = self._log, self._events.console(self._log.path)
-        if console is None:
-            return terminal.run(self._exe, environment, log.write, limit, self._start)
-
-        def write(data: bytes) -> None:
-            offset = log.size
-            log.write(data)
-            console.write(data, offset)
-
         try:
-            return terminal.run(self._exe, environment, write, limit, self._start)
+            return terminal.run(self._exe, environment, self._write, limit, self._start)
         finally:
-            console.close(log.size)
+            if self._console:
+                self._console.close(self._log.size)

@@ -251,7 +251,8 @@ def _signal_session(leader: int, number: int) -> None:
         members = _members(leader) - reached
         if not members:
             return
-        for pid in members:
+        # the leader first, and parents before children as a rule: a shell shall not say how its child ended
+        for pid in sorted(members, key=lambda pid: (pid != leader, pid)):
             _signal(pid, number)
         reached |= members
 

@@ -14,6 +14,7 @@ from ave.spool import writer
 from ave.testing import read_spool
 from vcsjob import console
 from vcsjob.console import LAST_LINES, LINE_MAX, Console
+from vcsjob.joblog import JobLog
 
 GUID = "guid-0123456789"
 
@@ -231,6 +232,21 @@ class TestOfARun:
         enable(True)
         assert tree.run("printf stuck; sleep 60", guid=GUID, timeout=0.5) == vcsjob.TIMEOUT
         assert [record.body["text"] for record in self.records(home)] == ["stuck"]
+
+    def test_what_vcsjob_itself_says_in_the_log_is_none_of_them(self, tree, home, enable, monkeypatch):
+        enable(True)
+        write = JobLog.write
+
+        def interrupted(log, data):
+            write(log, data)
+            if b"now!" in data:
+                raise KeyboardInterrupt
+
+        monkeypatch.setattr(JobLog, "write", interrupted)
+        assert tree.run("printf 'one\\nnow!'; sleep 60", guid=GUID) == vcsjob.NORUN
+        assert tree.output.endswith(b"KeyboardInterrupt\n")
+        for record in self.records(home):
+            assert tree.log[record.body["offset"] :].startswith(record.body["text"].encode())
 
     def test_secrets_are_masked(self, tree, home, enable):
         enable(True)

@@ -153,6 +153,15 @@ class TestTimeout:
         assert tree.run("echo up; sleep 60", timeout=1) == vcsjob.TIMEOUT
         assert tree.output == b"up\r\n"
 
+    def test_it_kills_parents_before_children_so_that_no_shell_tells_how_they_ended(self, tree, monkeypatch):
+        killed = []
+        kill = terminal._signal
+        monkeypatch.setattr(terminal, "_signal", lambda pid, number: (killed.append(pid), kill(pid, number)))
+        assert tree.run(f"echo $$ > {tree.root}/pid; (sleep 60 & wait) & sleep 60", timeout=0.5) == vcsjob.TIMEOUT
+        assert killed[0] == tree.number("pid")
+        assert killed[1:] == sorted(killed[1:])
+        assert tree.output == b""
+
     def test_the_jobs_own_duration_holds_too(self, tree):
         began = time.monotonic()
         assert tree.run("exec sleep 60", job={"duration": 1}) == vcsjob.TIMEOUT
