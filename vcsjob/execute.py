@@ -116,10 +116,10 @@ class Run:
         """Tell the start, with the time before it, unless that is done."""
         if self._is_started:
             return
-        self._is_started = True
-        self._console = self._events.console(self._log.path)
+        self._console = self._console or self._events.console(self._log.path)
         facts = {**self._facts, "log": self._log.path, **ci.started_by(os.environ)}
         self._events.emit("job.start", facts, at=self._began_ns)
+        self._is_started = True  # only now: a Ctrl-C that comes meanwhile must not cost the start
 
     def _write(self, data: bytes) -> None:
         """Take what the job wrote."""

@@ -12,6 +12,7 @@ import pytest
 import vcsjob
 from ave.exceptions import UsageError
 from ave.testing import wait_until
+from vcsjob.events import Events
 
 GOLDEN = Path(__file__).resolve().parents[1] / "data" / "vcsjob"
 
@@ -165,6 +166,19 @@ def test_an_interrupt_ends_them_all(pair):
     thread.join()
     assert not (pair.dir / "second.ran").exists()
     assert pair.log.endswith(b"KeyboardInterrupt\n")
+
+
+def test_an_interrupt_while_the_start_is_told_does_not_cost_it(pair, events, monkeypatch):
+    emit, interrupts = Events.emit, [KeyboardInterrupt]
+
+    def interrupted(*arguments, **options):
+        if interrupts:
+            raise interrupts.pop()
+        emit(*arguments, **options)
+
+    monkeypatch.setattr(Events, "emit", interrupted)
+    assert execute(pair, guid="guid-0123456789") == vcsjob.NORUN
+    assert [body["name"] for _, _, body in events()] == ["job.start", "job.end"]
 
 
 class TestExecuteSingle:
