@@ -122,6 +122,16 @@ def test_without_a_terminal_or_on_a_dumb_one_there_is_none(waiting):
     assert called("execute", "-j", waiting.dir).err.splitlines() == [header(waiting), "one", "two"]
 
 
+def test_in_the_background_it_leaves_the_terminal_to_the_shell(tree):
+    tree.add("job", "#!/bin/sh\nsleep 0.3; echo hi\n")
+    tree.describe("job")
+    shell = ["/bin/bash", "-c", 'set -m; "$@" & wait %1', "bash", *HASTY]
+    terminal = Terminal("execute", "-j", tree.dir, "--log", tree.log_path, program=shell)
+    assert terminal.finish() == 0
+    assert re.match(rb"job  0:\d\d  vcsjob\.OK  1 line\r\n", terminal.written)
+    assert b"\x1b" not in terminal.written
+
+
 def test_ctrl_c_on_the_terminal_ends_the_job(waiting):
     terminal = Terminal("execute", "-j", waiting.dir, "--log", waiting.log_path)
     wait_until(lambda: waiting.log_path.exists() and b"one" in waiting.log)

@@ -75,7 +75,7 @@ class Progress:
 
     def _draw(self, _number: int, _frame: FrameType | None) -> None:
         now = time.monotonic()
-        if self._is_busy or not self._label:
+        if self._is_busy or not self._label or not _is_in_front():
             return
         if self.shared and (not self._is_whole or now - self._spoken < SILENCE_S):
             return
@@ -117,6 +117,14 @@ def _has_terminal() -> bool:
         return os.isatty(sys.stderr.fileno()) and os.environ.get("TERM") != "dumb"
     except (AttributeError, OSError, ValueError):
         return False
+
+
+def _is_in_front() -> bool:
+    """Say whether the terminal is ours: a shell has it while we run in the background."""
+    try:
+        return os.tcgetpgrp(sys.stderr.fileno()) == os.getpgrp()
+    except OSError:  # a terminal that no shell controls
+        return True
 
 
 def _width() -> int:
