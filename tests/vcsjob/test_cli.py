@@ -197,6 +197,17 @@ def test_a_long_list_has_columns_that_do_nothing_to_a_terminal(pair):
     )
 
 
+def test_directories_for_modules_come_first(pair, tmp_path):
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "getpass.py").write_text("")  # stands for any module that is not loaded yet
+    code = "import sys; from vcsjob.cli import main; main(); import getpass; print(getpass.__file__)"
+    arguments = ["-s", f"{ROOT},{tmp_path}/mine", "list", "-j", str(pair.dir)]
+    done = subprocess.run(
+        [sys.executable, "-c", code, *arguments], capture_output=True, text=True, env=environment(), check=True
+    )
+    assert done.stdout == f"first\nsecond\n{tmp_path}/mine/getpass.py\n"
+
+
 @pytest.mark.parametrize(
     "form", [["-m", "vcsjob"], ["-c", "import sys; from vcsjob.cli import main; sys.exit(main())"]]
 )
