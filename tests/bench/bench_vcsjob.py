@@ -128,12 +128,12 @@ def flood(path: str) -> list[bool]:
         assert vcsjob.execute_job(f"{path}/jobs", {"path": "flood"}, log_path=f"{path}/copy", guid=GUID) == vcsjob.OK
 
     heading(f"a job that prints {FLOOD // 1_000_000} MB in lines of {len(LINE)} bytes, best of {ROUNDS}")
-    for console in (False, True):
-        execute(console)
-    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    sides = [floor, lambda: execute(False), lambda: execute(True)]
+    alternating(sides, 1)
     with open(f"{path}/text", "ab") as file:
         file.writelines(LINE * 1000 for _ in range(FLOOD * 9 // 10 // len(LINE) // 1000))
-    taken = alternating([floor, lambda: execute(False), lambda: execute(True)], ROUNDS)
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    taken = alternating(sides, ROUNDS)
     lowest, ours, lines = (FLOOD / min(each) * 1000 for each in taken)
     grown = (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1024
     row("floor: a 64 KiB copy loop over a default pty", f"{lowest:.0f} MB/s")
