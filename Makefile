@@ -8,7 +8,7 @@ TOOLS  := $(VENV)/.tools
 PYTEST := $(BIN)/python -m pytest -q
 
 # Debian packages that some tests call; without one of them those tests skip and say so
-TEST_PACKAGES := strace faketime
+TEST_PACKAGES := git strace faketime
 
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 export PYTHONUTF8 := 1

@@ -73,6 +73,7 @@ setup(
         "console_scripts": [
             "ave = ave.lab.cli:main",
             "ave-logd = ave.lab.logd:main",
+            "vcsjob = vcsjob.cli:main",
         ],
     },
     zip_safe=False,

@@ -1,18 +1,25 @@
-"""What the code is working for at this moment: the call that is being served, and with it the run it belongs to.
+"""What the code is working for at this moment: the call that is served or the work that is done, and its run.
 
-Set by the server of a call for as long as its method runs, per thread and per task. Line 1 holds it because the emit
-side asks for it while knowing nothing of networks.
+Set by the server of a call for as long as its method runs, and by a scheduler for as long as it prepares something;
+per thread and per task. Line 1 holds it because the emit side asks for it while knowing nothing of networks.
 """
 
 from __future__ import annotations
 
+import os
 from contextvars import ContextVar
 
-__all__ = ["Call", "current", "current_guid", "enter", "leave"]
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+__all__ = ["Call", "current", "current_guid", "enter", "leave", "new_span", "new_trace", "parse_traceparent"]
+
+_HEX = frozenset("0123456789abcdef")
 
 
 class Call:
-    """A call that is being served.
+    """A call that is being served, or work that is being done.
 
     Attributes:
         guid: the run it is made for; empty if it named none.
@@ -29,13 +36,13 @@ class Call:
 
 _current: ContextVar[Call | None] = ContextVar("ave.call", default=None)
 
-#: Begin to serve a call; what it returns goes to `leave`.
+#: Begin to serve a call, or to work; what it returns goes to `leave`.
 enter = _current.set
 
 #: End what `enter` began.
 leave = _current.reset
 
-#: Return the call that is being served, None outside any.
+#: Return the call that is being served, or the work that is being done; None outside any.
 current = _current.get
 
 
@@ -43,3 +50,22 @@ def current_guid() -> str | None:
     """Return the run for which the current call was made; None outside a call, or if it named none."""
     call = _current.get()
     return (call.guid or None) if call else None
+
+
+def new_span() -> str:
+    """Return the name of a new span: 16 random hexadecimal digits."""
+    return os.urandom(8).hex()
+
+
+def new_trace() -> str:
+    """Return the trace this process belongs to, as $TRACEPARENT says, or a new one: 32 hexadecimal digits."""
+    return parse_traceparent(os.environ.get("TRACEPARENT"))[0] or os.urandom(16).hex()
+
+
+def parse_traceparent(text: Any) -> tuple[str, str]:
+    """Return trace and span of a W3C `traceparent` (version 00); two empty strings if it is none."""
+    parts = text.split("-") if isinstance(text, str) and len(text) == 55 else []
+    if [len(part) for part in parts] != [2, 32, 16, 2] or not _HEX.issuperset("".join(parts)):
+        return "", ""
+    _, trace, span, _ = parts
+    return (trace, span) if trace.strip("0") and span.strip("0") and parts[0] != "ff" else ("", "")

@@ -50,9 +50,13 @@ __all__ = [
     "Terminated",
     "Timeout",
     "UsageError",
+    "described",
     "exception_factory",
     "install_excepthook",
 ]
+
+#: Frames of a traceback that travel: the outermost and the innermost ones.
+TRACE_ENDS = 50
 
 
 class AveException(Exception):  # noqa: N818 - the name is the public contract
@@ -172,6 +176,21 @@ def exception_factory(details: Any) -> AveException:
     return made
 
 
+def described(error: BaseException, *, skip: int = 0) -> dict[str, Any]:
+    """Return an exception as it travels, and stands in a record: type, message and trace.
+
+    Args:
+        skip: so many of the outermost frames are left out of the trace.
+    """
+    # a class of its own need not have called our constructor
+    details = dict(getattr(error, "details", ())) if isinstance(error, AveException) else {}
+    details.setdefault("type", type(error).__name__)
+    details.setdefault("message", _message_of(error))
+    # a trace that is there came from a server behind this one
+    details.setdefault("trace", _trace_of(error, skip))
+    return details
+
+
 def install_excepthook() -> None:
     """Make uncaught exceptions of a server print under their own type, with the server's traceback."""
     import sys  # noqa: PLC0415 - for this alone
@@ -199,6 +218,26 @@ def formatted(trace: Any) -> str:
         )
     except (TypeError, ValueError):
         return ""
+
+
+def _message_of(error: BaseException) -> str:
+    try:
+        return str(error)
+    except Exception:  # noqa: BLE001 - the exception's own __str__ may raise anything
+        return f"unprintable {type(error).__name__}"
+
+
+def _trace_of(error: BaseException, skip: int) -> list[list[Any]]:
+    trace = error.__traceback__
+    while trace is not None and skip:
+        trace, skip = trace.tb_next, skip - 1
+    if trace is None:
+        return []
+    import traceback  # noqa: PLC0415 - 5 ms that only a failing call costs
+
+    frames = traceback.extract_tb(trace)
+    kept = [*frames] if len(frames) <= 2 * TRACE_ENDS else [*frames[:TRACE_ENDS], *frames[-TRACE_ENDS:]]
+    return [[frame.filename, frame.lineno, frame.name, frame.line] for frame in kept]
 
 
 def _check(details: Any) -> None:

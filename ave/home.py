@@ -34,6 +34,7 @@ SETTINGS: dict[str, dict[str, tuple[type | tuple[type, ...], Any]]] = {
         "required": (bool, True),
         "spool": (dict, {}),
         "trace": ((bool, dict), False),
+        "console": ((bool, dict), False),
     },
     "workspace": {
         "root": (str, None),
@@ -145,6 +146,7 @@ def check(name: str, content: dict[str, Any], path: str) -> dict[str, Any]:
         if spool["quota_bytes"] is not None and spool["quota_bytes"] <= 0:
             raise ConfigError(f"{path}: spool quota_bytes must be more than 0, found {spool['quota_bytes']}")
         _check_trace(settings["trace"], path)
+        _check_console(settings["console"], path)
     return settings
 
 
@@ -152,6 +154,15 @@ def _check_trace(trace: bool | dict[str, Any], path: str) -> None:
     share = trace if isinstance(trace, bool) else trace.get("sample")
     if not isinstance(share, (bool, int, float)) or not 0 <= share <= 1 or (trace is not share and len(trace) > 1):  # type: ignore[arg-type]
         raise ConfigError(f'{path}: trace must be true, false or {{"sample": 0.0 to 1.0}}, found {trace!r}')
+
+
+def _check_console(console: bool | dict[str, Any], path: str) -> None:
+    if isinstance(console, bool):
+        return
+    rate = console.get("rate")
+    # true is an int to Python; 0 lines per second are `false`
+    if set(console) != {"rate"} or type(rate) not in {int, float} or not 0 < rate <= 100_000:  # type: ignore[operator]
+        raise ConfigError(f'{path}: console must be true, false or {{"rate": lines per second}}, found {console!r}')
 
 
 def forget() -> None:

@@ -26,13 +26,14 @@ _enabled: dict[str, bool] = {}
 def shout(guid: str | None, json_data: dict[Any, Any], home: str | None = None, print_errors: bool = False) -> None:
     """Keep an entry for the run `guid`; ave-logd brings it to the store that panotti.json names.
 
-    Silent without a GUID (or None outside a call that has one), without panotti.json, when that says `"enabled":
+    Silent without a GUID (or None outside such a call or work), without panotti.json, when that says `"enabled":
     false`, and on bad input. Never raises, blocks, forks or starts a thread, and never changes `json_data`. When it
     returns, the entry survives the death of this process, unless the disk or the quota is full: that is told once on
     stderr, and counted.
 
     Args:
-        guid: the run, at least 10 characters; None for the one whose call is being served.
+        guid: the run, at least 10 characters; None for the one whose call is being served, or in whose `work` (of
+            `ave.scheduler`) this is said.
         json_data: the entry. With a key `exception` it becomes a record of that kind. Values that are not JSON
             become strings, and are marked.
         home: the directory that holds `.ave`; as for `ave.home.find`.

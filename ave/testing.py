@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import time
 from itertools import islice
 from typing import TYPE_CHECKING, NamedTuple
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
 
     from ave.record import Query, Record
 
-__all__ = ["MemoryStore", "PanottiControl", "Spooled", "read_spool", "wait_until"]
+__all__ = ["MemoryStore", "PanottiControl", "Spooled", "children", "read_spool", "wait_until"]
 
 
 def wait_until(condition: Callable[[], object], timeout: float = 10.0, what: str = "") -> None:
@@ -40,6 +41,20 @@ def wait_until(condition: Callable[[], object], timeout: float = 10.0, what: str
                 return
             raise AssertionError(f"waited {timeout:g} s in vain for {what or condition}")
         time.sleep(0.005)
+
+
+def children() -> set[int]:
+    """Return the process ids of this process's children, those that ended and were not waited for among them."""
+    found = set()
+    for name in filter(str.isdigit, os.listdir("/proc")):
+        try:
+            with open(f"/proc/{name}/stat", encoding="utf-8", errors="replace") as file:
+                parent = int(file.read().rpartition(")")[2].split()[1])
+        except (FileNotFoundError, ProcessLookupError):
+            continue
+        if parent == os.getpid():
+            found.add(int(name))
+    return found
 
 
 class MemoryStore(Store):

@@ -17,6 +17,9 @@ from vcsjob.codes import (
     exit_to_str,
 )
 from vcsjob.execute import execute_job
+from vcsjob.fetching import fetch
+from vcsjob.tags import execute_single, execute_tags
+from vcsjob.tree import list_jobs, load_jobs
 from vcsjob.variables import get_guid, get_log_path, get_profiles, set_guid, set_log_path, set_profiles
 
 __all__ = [
@@ -31,10 +34,15 @@ __all__ = [
     "OK",
     "TIMEOUT",
     "execute_job",
+    "execute_single",
+    "execute_tags",
     "exit_to_str",
+    "fetch",
     "get_guid",
     "get_log_path",
     "get_profiles",
+    "list_jobs",
+    "load_jobs",
     "set_guid",
     "set_log_path",
     "set_profiles",

@@ -3,29 +3,24 @@
 from __future__ import annotations
 
 from ave import context
-from ave.exceptions import AveException, Exit, FormatError
+from ave.exceptions import AveException, Exit, FormatError, described
 from ave.network.codec import decode, encode
-from ave.network.tracing import parse_traceparent
 from ave.record import GUID_MIN
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
-    from types import TracebackType
     from typing import Any
 
     from ave.network.methods import Method
 
-__all__ = ["Refusal", "Request", "describe", "perform", "read_request", "write_reply"]
+__all__ = ["Refusal", "Request", "perform", "read_request", "write_reply"]
 
 #: Characters of a bad request that its error repeats.
 ECHO_MAX = 1000
 
 #: Characters a GUID may have.
 GUID_MAX = 4096
-
-#: Frames of a traceback that travel: the outermost and the innermost ones.
-TRACE_ENDS = 50
 
 
 class Refusal(Exception):  # noqa: N818 - it is a reply
@@ -93,28 +88,17 @@ def perform(request: Request) -> dict[str, Any]:
 
     Exit: the method wants the server to end.
     """
-    token = context.enter(request.context) if request.context is not None else None
+    # also if it names none: the service may have been started in the middle of work for some run
+    token = context.enter(request.context)
     try:
         return {"result": request.call(*request.vargs, **request.kwargs)}
     except Exception as error:
         # the end of a service that the method called is not ours
         if isinstance(error, Exit) and not error.is_remote:
             raise
-        return {"exception": describe(error)}
+        return {"exception": described(error, skip=1)}
     finally:
-        if token is not None:
-            context.leave(token)
-
-
-def describe(error: Exception) -> dict[str, Any]:
-    """Return an exception as it travels; the trace leaves out the frame that made the call."""
-    if isinstance(error, AveException):
-        details = dict(error.details)
-    else:
-        details = {"type": type(error).__name__, "message": _message_of(error)}
-    # a trace that is there came from a server behind this one
-    details.setdefault("trace", _trace_of(error.__traceback__))
-    return details
+        context.leave(token)
 
 
 def write_reply(reply: dict[str, Any], limit: int) -> bytes:
@@ -141,28 +125,11 @@ def _echo(value: Any) -> str:
     return text if len(text) <= ECHO_MAX else f"{text[:ECHO_MAX]}..."
 
 
-def _message_of(error: Exception) -> str:
-    try:
-        return str(error)
-    except Exception:  # noqa: BLE001 - the exception's own __str__ may raise anything
-        return f"unprintable {type(error).__name__}"
-
-
-def _trace_of(trace: TracebackType | None) -> list[list[Any]]:
-    if trace is None or trace.tb_next is None:
-        return []
-    import traceback  # noqa: PLC0415 - 5 ms that only a failing call costs
-
-    frames = traceback.extract_tb(trace.tb_next)
-    kept = [*frames] if len(frames) <= 2 * TRACE_ENDS else [*frames[:TRACE_ENDS], *frames[-TRACE_ENDS:]]
-    return [[frame.filename, frame.lineno, frame.name, frame.line] for frame in kept]
-
-
 def _context_of(blob: dict[str, Any]) -> context.Call:
     guid = blob.get("guid")
     if not isinstance(guid, str) or not GUID_MIN <= len(guid) <= GUID_MAX:
         guid = ""
-    trace, span = parse_traceparent(blob.get("traceparent"))
+    trace, span = context.parse_traceparent(blob.get("traceparent"))
     return context.Call(guid, trace, span)
 
 

@@ -1,4 +1,4 @@
-"""The scheduler of the demo: run one real job under a new GUID, then prove and tell its story.
+"""The scheduler of the demo: prepare and run one real job under a new GUID, then prove and tell its story.
 
 Its AVE home is ./demo-home, or the directory given as argument. It stays, so that the story can be read again. What
 the demo starts, it stops.
@@ -11,13 +11,13 @@ import os
 import signal
 import subprocess
 import sys
-import uuid
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import vcsjob
-from ave.network import find_free_port
+from ave.network import RemoteControl, find_free_port
+from ave.scheduler import link, new_guid, work
 from boiler import Boiler
 
 if TYPE_CHECKING:
@@ -35,9 +35,9 @@ def main() -> int:
     HOME.mkdir(exist_ok=True)
     os.environ["AVE_HOME"] = str(HOME)
     os.environ["PATH"] = f"{BIN}{os.pathsep}{os.environ['PATH']}"
-    guid = f"demo-{uuid.uuid4()}"
     ave("config", "--bootstrap")
     with boiler(), service("ave-logd"):
+        guid = prepared()
         print(f"\nrunning the job {TREE / JOB['path']}, logging to {LOG}\nGUID: {guid}", flush=True)
         status = vcsjob.execute_job(str(TREE), JOB, env=["PATH", "BOILER_PORT"], log_path=str(LOG), guid=guid)
         done = ave("wait", guid, "--timeout", "30") + ave("audit", guid) + ave("show", guid)
@@ -45,6 +45,20 @@ def main() -> int:
     if status != vcsjob.FAILURES:
         print(f"\nThe job ended with {status}, but the demo's suite should end with FAILURES; see {LOG}")
     return int(done != 0 or status != vcsjob.FAILURES)
+
+
+def prepared() -> str:
+    """Prepare a run as schedulers do, and return its GUID: what is done for it is part of its story, too."""
+    build = new_guid("build")
+    # many runs may use one build: it has a GUID of its own, and each of them is linked with it
+    with work(build, "pack", suite=TREE / "suite") as packing:
+        command = [sys.executable, "-m", "tarfile", "--verbose", "--create", HOME / "suite.tar", TREE / "suite"]
+        packing.log(subprocess.run(command, stdout=subprocess.PIPE, env=packing.environment(), check=True).stdout)
+    guid = new_guid("demo")
+    link(guid, build, "uses")
+    with work(guid, "preheat", degrees=35), RemoteControl(("", int(os.environ["BOILER_PORT"])), timeout=10) as remote:
+        remote.heat(35)  # the GUID goes along with the call
+    return guid
 
 
 def ave(*arguments: str) -> int:
@@ -87,7 +101,7 @@ def where_to_look(guid: str) -> None:
     print(f"""
 Where to look next:
   export AVE_HOME={HOME} PATH={BIN}:$PATH
-  ave show {guid}
+  ave show {guid} --linked
   ave find --kind verdict --result failure
   ave --help
   less {LOG}

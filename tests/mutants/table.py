@@ -391,5 +391,6 @@ EMITTER = [
 
 from logd_rows import LOGD  # noqa: E402 - it needs the class above
 from rpc_rows import RPC  # noqa: E402 - as above
+from scheduler_rows import SCHEDULERS  # noqa: E402 - as above
 
-MUTANTS = [*EMITTER, *LOGD, *RPC]
+MUTANTS = [*EMITTER, *LOGD, *RPC, *SCHEDULERS]

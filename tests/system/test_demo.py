@@ -46,7 +46,9 @@ def test_the_demo_proves_and_tells_the_story_of_its_job(demo):
     assert "balanced" in output
     assert "11 tests: 7 passed, 1 failure, 1 error, 1 skipped, 1 xfailed" in output
     assert "AssertionError: the heater is rated for 10 kW" in output
-    assert "Boiler heats" in output, "the GUID travelled to the service"
+    assert re.search(r"work +preheat begins \(degrees: 35\)\n.*Boiler heats\n +degrees: 35\n.*preheat ok after", output)
+    assert re.search(r"link +uses (build-\S+)\n(.*\n)*linked: uses \1: work: pack ok after", output)
+    assert re.search(r"Boiler heats\n +degrees: 40\n", output), "the GUID travelled to the service"
     assert re.search(r"exception +FileNotFoundError: \[Errno 2\]", output), "the failed call is kept"
     assert re.search(r"/boiler\.py:\d+ in calibrate\n", output), "with the trace of the service"
 

@@ -7,6 +7,7 @@ import re
 import subprocess
 import sys
 import textwrap
+from itertools import chain
 from pathlib import Path
 
 import click
@@ -19,6 +20,8 @@ from ave.lab.cli.program import ave
 from ave.lab.config import SETTINGS
 from ave.record import KINDS, RESULTS, Record
 from ave.spool import frames
+from vcsjob import ci
+from vcsjob.cli.options import COMMANDS
 
 DOC = Path(__file__).parents[2] / "doc"
 
@@ -49,6 +52,14 @@ def test_every_option_of_the_daemon_is_in_the_reference(capsys):
     ] == []
 
 
+@pytest.mark.parametrize("name", COMMANDS)
+def test_every_command_and_option_of_vcsjob_is_in_the_reference(name):
+    _, _, section = page("vcsjob-program").partition(f"\n`vcsjob {name}`\n---")
+    options = [option for option in COMMANDS[name].options if option.name != "help"]
+    assert section
+    assert [form for option in options for form in option.forms if f"`{form}" not in section.split("\n---")[0]] == []
+
+
 @pytest.mark.parametrize("name", SETTINGS)
 def test_every_configuration_file_and_key_is_in_the_reference(name):
     assert f"`{name}.json`" in page("config")
@@ -62,6 +73,11 @@ def test_every_key_of_the_spool_is_in_the_reference():
 def test_every_field_kind_and_result_is_in_the_reference():
     assert [name for name in Record.FIELDS if f"`{name}`" not in page("record")] == []
     assert [name for name in (*KINDS, *RESULTS) if f"`{name}`" not in page("kinds")] == []
+
+
+def test_every_attribute_and_variable_of_a_build_is_in_the_reference():
+    names = [name for marks, table in ci.SYSTEMS.values() for name in (*marks, *table, *chain(*table.values()))]
+    assert [name for name in (*names, *ci.SYSTEMS) if f"`{name}`" not in page("ci")] == []
 
 
 def test_the_segment_in_the_reference_is_a_whole_one():

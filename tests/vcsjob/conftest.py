@@ -10,6 +10,7 @@ import pytest
 import vcsjob
 from ave import home as homes
 from ave.spool import frames, reader
+from vcsjob import ci
 
 
 class Tree:
@@ -26,6 +27,11 @@ class Tree:
         path.write_bytes(script.encode() if isinstance(script, str) else script)
         path.chmod(mode)
         return path
+
+    def describe(self, *entries):
+        """Write the `.vcsjob` of the tree; an entry that is text stands for its path."""
+        jobs = [{"path": entry} if isinstance(entry, str) else entry for entry in entries]
+        (self.dir / ".vcsjob").write_text(json.dumps({"executables": jobs}))
 
     def run(self, script, job=None, interpreter="/bin/sh", **options):
         """Run a job with these lines and return its result."""
@@ -55,7 +61,8 @@ class Tree:
 @pytest.fixture(autouse=True)
 def home(tmp_path, monkeypatch):
     """An AVE home, and an environment without a trace of an outer run."""
-    for name in ("VCSJOB_GUID", "VCSJOB_PROFILES", "VCSJOB_LOG_PATH", "TRACEPARENT"):
+    builds = [mark for marks, _ in ci.SYSTEMS.values() for mark in marks]
+    for name in ("VCSJOB_GUID", "VCSJOB_PROFILES", "VCSJOB_LOG_PATH", "TRACEPARENT", *builds):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("AVE_HOME", str(tmp_path / "home"))
     monkeypatch.setenv("LANG", "C.UTF-8")

@@ -1,9 +1,15 @@
 """The two records of a run, and that they are never the reason for a job not to run."""
 
+import json
+import os
+import time
+
 import pytest
 
 import vcsjob
 from ave.exceptions import UsageError
+from ave.testing import read_spool
+from vcsjob.joblog import JobLog
 
 GUID = "guid-0123456789"
 
@@ -54,11 +60,37 @@ def test_a_job_that_could_not_be_started_has_an_end_with_the_reason(tree, events
     assert end["reason"].startswith("[Errno 2] No such file or directory")
 
 
-def test_the_start_is_told_before_the_job_says_anything(tree, events, monkeypatch):
+def test_the_start_is_told_before_anything_the_job_says_is_logged(tree, events, monkeypatch):
     seen = []
-    monkeypatch.setattr("vcsjob.terminal.run", lambda *_: seen.extend(events()) or 0)
-    tree.run("true", guid=GUID)
-    assert [body["name"] for *_, body in seen] == ["job.start"]
+    write = JobLog.write
+    monkeypatch.setattr(JobLog, "write", lambda log, data: seen.append((data[:2], events())) or write(log, data))
+    began = time.time_ns()
+    tree.run("echo hi; date +%s%N", guid=GUID)
+    assert [body["name"] for *_, body in dict(seen)[b"hi"]] == ["job.start"]
+    start = read_spool(f"{os.environ['AVE_HOME']}/.ave/spool").records[0]
+    assert began <= start.time < int(tree.output.split()[1])
+
+
+def test_a_loss_of_output_is_told_before_the_end(tree, events):
+    tree.add("job", "#!/bin/sh\necho 12345678; exit 5\n")
+    full = vcsjob.execute_job(str(tree.dir), {"path": "job"}, log_path="/dev/full", guid=GUID)
+    assert full == vcsjob.FAILURES
+    lost, end = (body for *_, body in events()[1:])
+    header = len(
+        json.dumps({"environment": {"LANG": "C.UTF-8"}, "exe": f"{tree.dir}/job", "guid": GUID, "profiles": None})
+    )
+    assert lost == {
+        "name": "log.lost",
+        "log": "/dev/full",
+        "bytes": len("vcsjob: ") + header + len("\n12345678\r\n"),
+        "reason": "[Errno 28] No space left on device",
+    }
+    assert (end["name"], end["status"]) == ("job.end", 5)
+
+
+def test_a_log_that_lost_nothing_is_not_spoken_of(tree, events):
+    tree.run("echo fine", guid=GUID)
+    assert [body["name"] for *_, body in events()] == ["job.start", "job.end"]
 
 
 @pytest.mark.parametrize("guid", [None, ""])

@@ -2,6 +2,7 @@
 
 import os
 import signal
+import sys
 import threading
 import time
 
@@ -9,7 +10,7 @@ import pytest
 
 import vcsjob
 from ave.exceptions import UsageError
-from ave.testing import wait_until
+from ave.testing import children, wait_until
 from vcsjob import terminal
 
 #: What a process does not die of: it stops, goes on, or takes no notice.
@@ -95,6 +96,7 @@ def test_an_interrupt_ends_the_job_and_its_children(tree, is_alive):
 
 
 def test_an_interrupt_at_any_moment_of_the_start_leaves_no_process(tree, monkeypatch):
+    had = children()
     delays = [n * 10e-6 for n in range(1, 60)]  # seconds; the start takes a few hundred microseconds
     spawn = terminal._spawn
 
@@ -110,8 +112,19 @@ def test_an_interrupt_at_any_moment_of_the_start_leaves_no_process(tree, monkeyp
             assert tree.run("exec sleep 60") == vcsjob.NORUN
     finally:
         signal.signal(signal.SIGALRM, before)
-    with pytest.raises(ChildProcessError):  # neither running nor a zombie
-        os.waitpid(-1, os.WNOHANG)
+    assert children() <= had  # neither running nor a zombie
+
+
+def test_a_call_to_end_the_scheduler_leaves_an_end_in_the_story(tree, monkeypatch, events):
+    def leave(*_):
+        raise SystemExit("to be restarted")
+
+    monkeypatch.setattr("vcsjob.joblog.JobLog.write", lambda log, data: leave() if b"up" in data else len(data))
+    with pytest.raises(SystemExit):
+        tree.run("echo up; sleep 60", guid="guid-0123456789")
+    start, end = (body for *_, body in events())
+    assert start["name"] == "job.start"
+    assert (end["name"], end["status"], end["reason"]) == ("job.end", vcsjob.NORUN, "SystemExit: to be restarted")
 
 
 def test_what_is_neither_error_nor_interrupt_passes_through_once_the_job_is_dead(tree, monkeypatch, is_alive):
@@ -126,20 +139,28 @@ def test_what_is_neither_error_nor_interrupt_passes_through_once_the_job_is_dead
 
 def test_running_jobs_leaves_no_descriptor_and_no_zombie(tree):
     tree.run("true")
-    before = os.listdir("/proc/self/fd")
+    before, had = os.listdir("/proc/self/fd"), children()
     for script in ("exit 3", "kill -9 $$", "exec >&- 2>&- <&-; exit 1"):
         tree.run(script)
     tree.run("sleep 60", timeout=0.1)
     tree.run("", interpreter="/no/such/interp")
     assert len(os.listdir("/proc/self/fd")) == len(before)
-    with pytest.raises(ChildProcessError):
-        os.waitpid(-1, os.WNOHANG)
+    assert children() <= had
 
 
 class TestTimeout:
     def test_it_kills_the_job_and_adds_nothing_to_the_log(self, tree):
         assert tree.run("echo up; sleep 60", timeout=1) == vcsjob.TIMEOUT
         assert tree.output == b"up\r\n"
+
+    def test_it_kills_parents_before_children_so_that_no_shell_tells_how_they_ended(self, tree, monkeypatch):
+        killed = []
+        kill = terminal._signal
+        monkeypatch.setattr(terminal, "_signal", lambda pid, number: (killed.append(pid), kill(pid, number)))
+        assert tree.run(f"echo $$ > {tree.root}/pid; (sleep 60 & wait) & sleep 60", timeout=0.5) == vcsjob.TIMEOUT
+        assert killed[0] == tree.number("pid")
+        assert killed[1:] == sorted(killed[1:])
+        assert tree.output == b""
 
     def test_the_jobs_own_duration_holds_too(self, tree):
         began = time.monotonic()
@@ -152,7 +173,7 @@ class TestTimeout:
     )
     def test_the_smaller_positive_one_counts(self, tree, monkeypatch, duration, timeout, limit):
         limits = []
-        monkeypatch.setattr(terminal, "run", lambda exe, environment, write, limit: limits.append(limit))
+        monkeypatch.setattr(terminal, "run", lambda exe, environment, write, limit, started: limits.append(limit))
         tree.run("true", job={"duration": duration}, timeout=timeout)
         assert limits == [limit]
 
@@ -256,6 +277,38 @@ class TestTerminal:
     def test_output_and_errors_are_mixed_in_order(self, tree):
         tree.run("echo 1; echo 2 >&2; echo 3")
         assert tree.output == b"1\r\n2\r\n3\r\n"
+
+    @pytest.mark.parametrize(
+        ("script", "output"),
+        [
+            ("printf 'a\\nb\\r\\nc'", b"a\r\nb\r\r\nc"),
+            ("stty raw; printf 'a\\nb\\r\\nc'", b"a\nb\r\nc"),
+            ("stty -opost; printf 'a\\nb'", b"a\nb"),
+            ("stty sane; printf 'a\\nb\\r\\nc'", b"a\r\nb\r\r\nc"),
+            ("stty onlcr; printf 'a\\nb'", b"a\r\nb"),
+            ("stty raw; stty -raw; printf 'a\\nb'", b"a\r\nb"),
+            ("stty -echo; printf 'a\\nb'", b"a\r\nb"),
+        ],
+    )
+    def test_line_ends_are_those_of_a_terminal_also_when_the_job_sets_it(self, tree, script, output):
+        tree.run(script)
+        assert tree.output == output
+
+    def test_a_job_can_turn_its_terminal_over_while_it_writes(self, tree):
+        # each setting holds only for what was not yet read: a job that must know waits, as this one does
+        tree.run("echo a; sleep 0.2; stty raw; echo b; sleep 0.2; stty sane; echo c")
+        assert tree.output == b"a\r\nb\nc\r\n"
+
+    def test_a_full_screen_program_finds_what_it_needs(self, tree):
+        script = """
+            import curses, sys
+            assert sys.stdout.isatty()
+            screen = curses.initscr(); curses.cbreak(); screen.addstr(1, 2, "hello"); screen.refresh(); curses.endwin()
+        """
+        interpreter = f"{sys.executable}"
+        lines = "\n".join(line.strip() for line in script.strip().splitlines())
+        assert tree.run(f"import os\nos.environ['TERM'] = 'ansi'\n{lines}", interpreter=interpreter) == vcsjob.OK
+        assert b"hello" in tree.output
 
     def test_any_bytes_arrive_unchanged(self, tree):
         (tree.root / "bytes").write_bytes(bytes(set(range(256)) - {10}) * 100)

@@ -6,7 +6,10 @@ import os
 import re
 import resource
 
+import pytest
+
 import vcsjob
+from ave.exceptions import UsageError
 from vcsjob.joblog import JobLog
 
 
@@ -96,3 +99,27 @@ def test_a_disk_that_was_full_for_a_while_leaves_a_mark_with_the_count(tmp_path,
         log.write(b"wards")
     assert path.read_bytes() == b"x" * 100 + b"\nvcsjob: 50 bytes are missing here\n" + b"afterwards"
     assert capsys.readouterr().err.count("\n") == 1
+
+
+def test_a_path_that_no_file_can_have_is_refused(tree):
+    tree.add("job", "#!/bin/sh")
+    with pytest.raises(UsageError, match=r"^a log path has no NUL: '/a\\x00b'$"):
+        vcsjob.execute_job(str(tree.dir), {"path": "job"}, log_path="/a\0b")
+
+
+def test_what_a_file_system_says_at_the_end_is_told_and_changes_nothing(tmp_path, monkeypatch, capsys):
+    with JobLog(str(tmp_path / "log")) as log:
+        os.close(log._fd)  # so that closing fails, as over a network where there was no room after all
+    assert log.failure == "[Errno 9] Bad file descriptor"
+    assert capsys.readouterr().err.count("\n") == 1
+
+
+def test_it_knows_its_size_and_what_was_lost(tmp_path):
+    with JobLog(str(tmp_path / "log")) as log:
+        log.write(b"x" * 10)
+        log.write(b"y" * 5)
+        assert (log.size, log.lost, log.failure) == (15, 0, "")
+    with JobLog("/dev/full") as log:
+        log.write(b"x" * 10)
+        log.write(b"y" * 5)
+        assert (log.size, log.lost, log.failure) == (0, 15, "[Errno 28] No space left on device")

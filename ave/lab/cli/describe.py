@@ -8,12 +8,13 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any
 
+from ave.context import parse_traceparent
 from ave.exceptions import UsageError
 from ave.lab.cli.output import Line, seconds, size
 from vcsjob import codes
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
     from ave.record import Record
 
@@ -101,24 +102,77 @@ def _case(body: dict[str, Any]) -> str:
 
 
 def _event(body: dict[str, Any]) -> _Words:
-    name = _text(body.get("name", "?"))
+    words = _EVENTS.get(str(body.get("name")))
+    if words:
+        return words(body)
     rest = {key: value for key, value in body.items() if key != "name"}
-    if name == "job.start":
-        text = _text(rest.get("exe", "?"))
-        if rest.get("log"):
-            text += f"\nlog: {_text(rest['log'])}"
-        if rest.get("profiles"):
-            text += f"\nprofiles: {_text(rest['profiles'])}"
-        return "start", text, "bold"
-    if name == "job.end":
-        took, word = duration(body), outcome(body)
-        text = word if took is None else f"{word} after {seconds(took)}"
-        if body.get("reason"):
-            text += f"\n{_cut(_text(body['reason']))}"
-        return "end", text, GOOD if word == "OK" else BAD
-    if name == "collected" and isinstance(body.get("cases"), list):
-        return "event", f"{len(body['cases'])} cases collected", ""
-    return "event", f"{name} {_values(rest)}".rstrip(), ""
+    return "event", f"{_text(body.get('name', '?'))} {_values(rest)}".rstrip(), ""
+
+
+def _job_start(body: dict[str, Any]) -> _Words:
+    lines = [_text(body.get("exe", "?"))]
+    lines += [f"{name}: {_text(body[name])}" for name in ("log", "profiles") if body.get(name)]
+    if isinstance(body.get("ci"), dict):
+        lines += _build(body["ci"])
+    if trace := parse_traceparent(body.get("traceparent"))[0]:
+        lines.append(f"trace: {trace}")
+    return "start", "\n".join(lines), "bold"
+
+
+def _build(ci: dict[str, Any]) -> Iterator[str]:
+    """Say which build of a CI system started something, by the names that `vcsjob.ci` gives its facts."""
+    facts = {name: _text(value) for name, value in ci.items()}
+    number = facts.get("number") or facts.get("cicd.pipeline.run.id")
+    names = (facts.get("cicd.pipeline.name"), facts.get("cicd.pipeline.task.name"), number and f"number {number}")
+    yield f"build: {facts.get('system', '?')}, {', '.join(filter(None, names))}".rstrip(", ")
+    url = facts.get("cicd.pipeline.task.run.url.full") or facts.get("cicd.pipeline.run.url.full")
+    if url:
+        yield f"  {url}"
+    commit, branch = facts.get("vcs.ref.head.revision"), facts.get("vcs.ref.head.name")
+    if commit or branch:
+        yield "  " + " ".join(filter(None, (commit and f"commit {commit}", branch and f"on {branch}")))
+
+
+def _job_end(body: dict[str, Any]) -> _Words:
+    took, word = duration(body), outcome(body)
+    text = word if took is None else f"{word} after {seconds(took)}"
+    if body.get("reason"):
+        text += f"\n{_cut(_text(body['reason']))}"
+    return "end", text, GOOD if word == "OK" else BAD
+
+
+def _log_lost(body: dict[str, Any]) -> _Words:
+    count = body.get("bytes")
+    much = size(count) if isinstance(count, int | float) else "some"
+    return "lost", f"{much} of the log {_text(body.get('log', '?'))}: {_text(body.get('reason', '?'))}", ODD
+
+
+def _work_start(body: dict[str, Any]) -> _Words:
+    return "work", f"{_text(body.get('work', '?'))} begins{_dimensions(body)}", "bold"
+
+
+def _work_end(body: dict[str, Any]) -> _Words:
+    word, took = _text(body.get("outcome", "?")), duration(body)
+    after = "" if took is None else f" after {seconds(took)}"
+    text = f"{_text(body.get('work', '?'))} {word}{after}{_dimensions(body)}"
+    if body.get("exception"):
+        text += f"\n{_error(body['exception'])}"
+    return "work", text, {"ok": GOOD, "failed": BAD}.get(word, ODD)
+
+
+def _dimensions(body: dict[str, Any]) -> str:
+    values = body.get("dimensions")
+    return f" ({_values(values)})" if values and isinstance(values, dict) else ""
+
+
+def _link(body: dict[str, Any]) -> _Words:
+    relation, other = _text(body.get("relation", "?")), _text(body.get("other", "?"))
+    return "link", f"{other} {relation} this run" if body.get("inverse") else f"{relation} {other}", "bold"
+
+
+def _collected(body: dict[str, Any]) -> _Words:
+    cases = body.get("cases")
+    return "event", f"{len(cases)} cases collected" if isinstance(cases, list) else "collected", ""
 
 
 def _shout(body: dict[str, Any]) -> _Words:
@@ -130,15 +184,16 @@ def _shout(body: dict[str, Any]) -> _Words:
 
 
 def _exception(body: dict[str, Any]) -> _Words:
-    details = body.get("exception")
     rest = {key: value for key, value in body.items() if key not in {"exception", "_marks"}}
-    if isinstance(details, dict):
-        text = f"{_text(details.get('type', 'Exception'))}: {_text(details.get('message', ''))}"
-        rest |= {key: value for key, value in details.items() if key not in {"type", "message", "trace"}}
-        text = f"{_cut(text)}\n{_trace(details.get('trace'))}".rstrip("\n")
-    else:
-        text = _cut(_text(details))
-    return "exception", f"{text}\n{_values(rest)}".rstrip("\n"), BAD
+    return "exception", f"{_error(body.get('exception'))}\n{_values(rest)}".rstrip("\n"), BAD
+
+
+def _error(details: Any) -> str:
+    if not isinstance(details, dict):
+        return _cut(_text(details))
+    text = _cut(f"{_text(details.get('type', 'Exception'))}: {_text(details.get('message', ''))}")
+    rest = {key: value for key, value in details.items() if key not in {"type", "message", "trace"}}
+    return "\n".join(filter(None, (text, _trace(details.get("trace")), _values(rest))))
 
 
 def _trace(trace: Any) -> str:
@@ -175,7 +230,8 @@ def _gap(body: dict[str, Any]) -> _Words:
 
 
 def _stderr(body: dict[str, Any]) -> _Words:
-    return "stderr", _cut(_text(body.get("text", "")).rstrip("\n")), "dim"
+    before = f"({_text(body['left_out'])} lines left out) " if body.get("left_out") else ""
+    return "stderr", before + _cut(_text(body.get("text", "")).rstrip("\n")), "dim"
 
 
 def _log(body: dict[str, Any]) -> _Words:
@@ -193,6 +249,16 @@ def _measurement(body: dict[str, Any]) -> _Words:
     row = body.get("row")
     return "measured", f"{_text(body.get('table', '?'))}: {_values(row) if isinstance(row, dict) else _text(row)}", ""
 
+
+_EVENTS: dict[str, Callable[[dict[str, Any]], _Words]] = {
+    "job.start": _job_start,
+    "job.end": _job_end,
+    "log.lost": _log_lost,
+    "work.start": _work_start,
+    "work.end": _work_end,
+    "link": _link,
+    "collected": _collected,
+}
 
 _DESCRIBED: dict[str, Callable[[dict[str, Any]], _Words]] = {
     "verdict": _verdict,

@@ -225,6 +225,8 @@ def _local(time: int) -> datetime:
 
 def seconds(duration: float) -> str:
     """Return a duration as a person says it: `0.123 s`, `3 min 12 s`, `2 d 4 h`."""
+    if 0 < duration < 1e-4:
+        return "< 0.1 ms"
     if duration < 60:
         return f"{duration:.3g} s"
     for unit, size_s, below, below_s in (("d", 86400, "h", 3600), ("h", 3600, "min", 60), ("min", 60, "s", 1)):

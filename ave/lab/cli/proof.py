@@ -10,6 +10,7 @@ import click
 from ave.exceptions import StoreUnavailable
 from ave.lab.audit import audit as ask
 from ave.lab.cli.context import POLL_S, No, Run, as_json_option, pass_run
+from ave.lab.cli.course import Course
 from ave.lab.cli.output import Progress, Screen, columns, seconds, write_json
 from ave.record import Query
 
@@ -18,7 +19,8 @@ if TYPE_CHECKING:
 
 __all__ = ["COMMANDS"]
 
-#: Seconds after which a difference that stays the same, with nothing waiting any more, is taken for a loss.
+#: Seconds after which a difference that stays the same, with nothing waiting any more, is taken for a loss; a job
+#: whose process has gone may have told its end last, and that be on its way.
 LOST_S = 5.0
 
 
@@ -97,7 +99,7 @@ def wait(run: Run, guid: str, timeout: float | None) -> None:
     Examples:
       ave wait 20261122-nightly-17 --timeout 60 && ave show 20261122-nightly-17
 
-    A run that nothing is known of yet is waited for. Time-out, or a loss: exit code 1.
+    A run that nothing is known of yet is waited for. Time-out, a loss, or a job that was abandoned: exit code 1.
     """
     began = looked = time.monotonic()
     state = _State(run, guid)
@@ -135,8 +137,8 @@ class _State:
             return False
         if found != self._last:
             self._last, self._since = found, time.monotonic()
-        if self.why == _LOST and time.monotonic() - self._since > LOST_S:
-            raise No(f"{self._guid} does not balance, records of it are lost; `ave audit {self._guid}` names them")
+        if self.why in _IN_VAIN and time.monotonic() - self._since > LOST_S:
+            raise No(f"{self._guid} {_IN_VAIN[self.why].format(guid=self._guid)}")
         return not self.why
 
     def _lack(self, found: dict[str, Any]) -> str:
@@ -145,16 +147,22 @@ class _State:
         waiting = sum(row["waiting"] for row in found["rows"])
         if waiting:
             return f"{waiting} of {sum(row['emitted'] for row in found['rows'])} records wait in the spool"
-        if self._is_running():
-            return "its job has not ended"
-        return "" if found["ok"] else _LOST
-
-    def _is_running(self) -> bool:
+        course = Course()
         with self._run.stores() as stores:
-            names = [record.body.get("name") for record in stores.find(Query(guid=self._guid, kinds=("event",)))]
-        return names.count("job.start") > names.count("job.end")
+            for event in stores.find(Query(guid=self._guid, kinds=("event",))):
+                course.note(event)
+        if not course.has_ended():
+            return _ABANDONED if course.is_abandoned() else "its job has not ended"
+        return "" if found["ok"] else _LOST
 
 
 _LOST = "it does not balance"
+_ABANDONED = "its job has not ended, but its process is gone"
+
+#: What lasts for ever if it lasts for LOST_S, and how it is told then.
+_IN_VAIN = {
+    _LOST: "does not balance, records of it are lost; `ave audit {guid}` names them",
+    _ABANDONED: "will never be complete, its job was abandoned; `ave show {guid}` has its story",
+}
 
 COMMANDS = (audit, wait)

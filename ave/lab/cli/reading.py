@@ -5,15 +5,17 @@ from __future__ import annotations
 import sys
 import time
 from functools import partial
+from itertools import chain, islice
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from ave.exceptions import StoreUnavailable
 from ave.lab.cli.context import POLL_S, No, Run, as_json_option, pass_run, warn
+from ave.lab.cli.course import Course
 from ave.lab.cli.describe import describe
 from ave.lab.cli.moment import moment
-from ave.lab.cli.output import Screen, day, tell, write_json, zone
+from ave.lab.cli.output import Line, Screen, day, one_line, tell, write_json, zone
 from ave.lab.cli.story import Story
 from ave.lab.query import Follower, story
 from ave.record import KINDS, RESULTS, Query, Record
@@ -29,46 +31,82 @@ __all__ = ["COMMANDS"]
 #: What `--result` takes: what a case, and what a job can end as.
 _RESULTS = (*RESULTS, *(codes.exit_to_str(code).removeprefix("vcsjob.") for code in range(codes.TIMEOUT + 1)))
 
+#: Linked runs of which is said what became of them.
+LINKED_MAX = 10
+
 _KINDS_HELP = f"Of this kind; may be given again: {', '.join(sorted(KINDS))}."
 _RESULTS_HELP = f"What a case ended as, or a job: {', '.join(_RESULTS)}."
 
 
 @click.command()
 @click.argument("guid")
+@click.option("--linked", is_flag=True, help="Then tell those of the runs that are linked with it.")
 @as_json_option
 @pass_run
-def show(run: Run, guid: str, as_json: bool) -> None:
+def show(run: Run, guid: str, linked: bool, as_json: bool) -> None:
     """Tell the story of a run, in order of time.
 
     \b
     Examples:
       ave show 20261122-nightly-17
+      ave show 20261122-nightly-17 --linked
       ave show 20261122-nightly-17 --json | jq 'select(.kind == "shout")'
 
     With --json, one record per line, as they were made. A run that nothing is known of: exit code 1.
     """
     with run.stores() as stores:
-        records = stores.find(Query(guid=guid))
-        count = write_json(records) if as_json else _write_story(guid, records)
-        warn(stores)
+        count, links = _show(stores, guid, as_json=as_json, summed_up=not linked)
+        for other in links if linked else ():
+            if not as_json:
+                sys.stdout.write("\n")
+            if not _show(stores, other, as_json=as_json)[0]:
+                tell(f"nothing is stored of {other}, which is linked with it")
     if not count:
         raise No(f"nothing is stored of {guid}; `ave audit {guid}` tells whether something of it waits in the spool")
 
 
-def _write_story(guid: str, records: Iterable[Record]) -> int:
-    screen, teller, today = Screen(), Story(), ""
-    for line in teller.tell(story(records)):
+def _show(stores: Stores, guid: str, *, as_json: bool, summed_up: bool = False) -> tuple[int, dict[str, Record]]:
+    """Write what there is of a run; return the number of records, and the links to other runs by their GUIDs.
+
+    Args:
+        summed_up: say of linked runs what became of them.
+    """
+    records = stores.find(Query(guid=guid))
+    if as_json:
+        course = Course()
+        count = write_json(course.seen(records))
+        warn(stores)
+        return count, course.linked
+    screen, teller = Screen(), Story()
+    _write_story(screen, guid, teller.tell(story(records)))
+    warn(stores)
+    if teller.count:
+        screen.text("")
+        for line in chain(_linked(stores, teller.course) if summed_up else (), teller.end()):
+            screen.text(f"{line.label}: {line.text}" if line.label else line.text, line.style)
+    return teller.count, teller.course.linked
+
+
+def _write_story(screen: Screen, guid: str, lines: Iterable[Line]) -> None:
+    today = ""
+    for line in lines:
         if line.time is not None and day(line.time) != today:
             if not today:
                 screen.text(f"GUID: {guid}", "bold")
             today = day(line.time)
             screen.text(f"\n{today} ({zone(line.time)})", "dim")
         screen.line(line)
-    if teller.count:
-        screen.text("")
-        for line in teller.end():
-            screen.text(f"{line.label}: {line.text}" if line.label else line.text, line.style)
-    return teller.count
+
+
+def _linked(stores: Stores, course: Course) -> Iterator[Line]:
+    """Say what became of the runs that a run is linked with."""
+    for guid, link in islice(course.linked.items(), LINKED_MAX):
+        other = Course()
+        for event in stores.find(Query(guid=guid, kinds=("event",))):
+            other.note(event)
+        yield Line(None, "linked", f"{one_line(describe(link).text)}: {other.summary()}")
+    if (more := len(course.linked) - LINKED_MAX) > 0:
+        yield Line(None, "linked", f"and {more} more; --linked tells of all")
 
 
 @click.command()

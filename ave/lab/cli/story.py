@@ -6,12 +6,11 @@ lines, calls and figures as numbers of them. Memory does not grow with the run, 
 
 from __future__ import annotations
 
-import os
-import time
-from collections import Counter
+from collections import Counter, deque
 from typing import TYPE_CHECKING
 
-from ave.lab.cli.describe import BAD, GOOD, ODD, counted, describe, duration, outcome
+from ave.lab.cli.course import Course
+from ave.lab.cli.describe import BAD, ODD, counted, describe
 from ave.lab.cli.output import Line, many, one_line, seconds
 from ave.lab.cli.totals import Totals
 
@@ -28,7 +27,7 @@ _QUIET = {"trace": "call", "request": "request", "metric": "metric", "measuremen
 #: Kinds that the last line counts.
 _COUNTED = frozenset(("shout", "exception", "artifact", "measurement", "gap"))
 
-#: Kinds that are what something wrote; in a block only the first few records of them are told, shortly.
+#: Kinds that are what something wrote; in a block only the first and the last few records are told, shortly.
 _OUTPUT = frozenset(("stderr", "log"))
 OUTPUT_MAX = 5
 OUTPUT_WIDTH = 200
@@ -48,14 +47,14 @@ class Story:
 
     Attributes:
         count: the number of records.
+        course: which jobs and work there were, and links to other runs.
     """
 
     def __init__(self) -> None:
         self.count = 0
+        self.course = Course()
         self._totals = Totals()
         self._kinds: Counter[str] = Counter()
-        self._starts: list[Record] = []
-        self._ends: list[Record] = []
         self._first = self._last = 0
 
     def tell(self, records: Iterable[Record]) -> Iterator[Line]:
@@ -86,11 +85,18 @@ class Story:
             yield Line(None, "missing", f"{one_line(name)}: collected, but nothing was heard of it", BAD)
         if len(missing) > MISSING_MAX:
             yield Line(None, "missing", f"and {len(missing) - MISSING_MAX} more", BAD)
-        word, style = self._result()
+        yield from self.course.left()
+        result, style = self._result()
         counts = self._totals.counts()
         tests = f"{many(sum(counts.values()), 'test')}: {counted(counts)}" if counts else "no tests"
         others = ", ".join(many(count, kind) for kind, count in self._kinds.items())
-        yield Line(None, "", "; ".join(filter(None, (word, tests, others))), style)
+        yield Line(None, "", "; ".join(filter(None, (result, tests, others, self.course.work()))), style)
+
+    def _result(self) -> tuple[str, str]:
+        word, style = self.course.jobs()
+        if word:
+            return word, style
+        return f"no job, {seconds((self._last - self._first) / 1e9)} from the first record to the last", ""
 
     def _note(self, record: Record) -> None:
         self.count += 1
@@ -100,32 +106,19 @@ class Story:
             return
         if record.kind in _COUNTED:
             self._kinds[record.kind] += 1
-        name = record.body.get("name") if record.kind == "event" else None
-        if name == "job.start":
-            self._starts.append(record)
-        elif name == "job.end":
-            self._ends.append(record)
-        elif name == "collected":
-            self._totals.collect(record.body)
+        if record.kind == "event":
+            self.course.note(record)
+            if record.body.get("name") == "collected":
+                self._totals.collect(record.body)
 
     def _line(self, record: Record) -> Line:
         line = describe(record)
         if line.label == "start":
             return line._replace(text=f"{line.text}\non {record.host}, pid {record.pid}")
+        if depth := self.course.depth(record) if line.label == "work" else 0:
+            indent = "  " * depth
+            return line._replace(text=indent + line.text.replace("\n", f"\n{indent}"))
         return line
-
-    def _result(self) -> tuple[str, str]:
-        """Say how the run ended, or that it did not."""
-        if len(self._starts) > len(self._ends):
-            return _unended(self._starts[-1]), ODD
-        if not self._ends:
-            return f"no job, {seconds((self._last - self._first) / 1e9)} from the first record to the last", ""
-        words = Counter(outcome(end.body) for end in self._ends)
-        word = next(iter(words)) if len(self._ends) == 1 else f"{len(self._ends)} jobs: {counted(words)}"
-        took = duration(self._ends[0].body) if len(self._ends) == 1 else None
-        if took is None and self._starts:
-            took = (self._ends[-1].time - self._starts[0].time) / 1e9
-        return word if took is None else f"{word} in {seconds(took)}", GOOD if set(words) == {"OK"} else BAD
 
 
 class _Block:
@@ -137,7 +130,8 @@ class _Block:
         self._totals = totals
         self._before = totals.results.copy()
         self._told: list[Line] = []
-        self._output: list[Line] = []
+        self._output: list[Record] = []
+        self._newest: deque[Record] = deque()
         self._quiet: dict[str, list[int]] = {}
 
     def is_full(self) -> bool:
@@ -152,11 +146,17 @@ class _Block:
 
     def quiet(self, record: Record) -> None:
         self.count += 1
-        if record.kind in _OUTPUT and len(self._output) < OUTPUT_MAX:
-            line = describe(record)
-            self._output.append(line._replace(text=one_line(line.text, OUTPUT_WIDTH)))
+        if record.kind not in _OUTPUT:
+            self._leave_out(record)
+        elif len(self._output) < OUTPUT_MAX:
+            self._output.append(record)
         else:
-            self._quiet.setdefault(record.kind, [record.time, 0])[1] += 1
+            self._newest.append(record)
+            if len(self._newest) > OUTPUT_MAX:
+                self._leave_out(self._newest.popleft())
+
+    def _leave_out(self, record: Record) -> None:
+        self._quiet.setdefault(record.kind, [record.time, 0])[1] += 1
 
     def lines(self) -> Iterator[Line]:
         """Yield what there is, in order of time."""
@@ -164,27 +164,10 @@ class _Block:
         results = self._totals.results - self._before
         if results.total() > len(self._told) or len(self._told) > 1:
             lines.append(Line(self._began, "verdicts", counted(results)))
-        lines += self._told + self._output
+        lines += self._told
+        for record in (*self._output, *self._newest):
+            line = describe(record)
+            lines.append(line._replace(text=one_line(line.text, OUTPUT_WIDTH)))
         for kind, (begin, count) in self._quiet.items():
             lines.append(Line(begin, kind, many(count, _QUIET.get(kind, "more line")), "dim"))
         yield from sorted(lines, key=lambda line: line.time or 0)
-
-
-def _unended(start: Record) -> str:
-    """Say what is known of a job without an end: if it was on this host, whether what ran it is still there."""
-    age = max(0.0, (time.time_ns() - start.time) / 1e9)
-    began = f"started {seconds(age)} ago by process {start.pid} on {start.host}"
-    if start.host != os.uname().nodename:
-        return f"not ended, {began}"
-    return f"still running, {began}" if _lives(start.pid, age) else f"never ended, {began}, which is gone"
-
-
-def _lives(pid: int, age_s: float) -> bool:
-    """Tell whether a process is there that is at least so old: numbers of processes are used again."""
-    try:
-        with open(f"/proc/{pid}/stat", encoding="utf-8", errors="replace") as file:
-            ticks = int(file.read().rpartition(")")[2].split()[19])  # proc(5): starttime, since boot
-    except OSError:
-        return False
-    own_age_s = time.clock_gettime(time.CLOCK_BOOTTIME) - ticks / os.sysconf("SC_CLK_TCK")
-    return own_age_s > age_s - 1

@@ -89,7 +89,7 @@ def test_an_error_is_one_line_and_does_nothing_to_the_terminal(capsys):
 @pytest.mark.parametrize(
     ("duration", "said"),
     [
-        (0, "0 s"), (0.0123, "0.0123 s"), (59.94, "59.9 s"), (60, "1 min"), (192.7, "3 min 12 s"),
+        (0, "0 s"), (1e-5, "< 0.1 ms"), (0.0123, "0.0123 s"), (59.94, "59.9 s"), (60, "1 min"), (192.7, "3 min 12 s"),
         (7200, "2 h"), (7260, "2 h 1 min"), (187200, "2 d 4 h"),
     ],
 )  # fmt: skip

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import subprocess
+import sys
 
 import pytest
 from calling import GUID, PROGRAM, deliver, shown
@@ -116,6 +117,20 @@ def test_a_loss_is_not_waited_for(ave, emitted, store, monkeypatch):
     ran = ave("wait", GUID, "--timeout", "20")
     assert ran.code == 1
     assert ran.err == f"ave: {GUID} does not balance, records of it are lost; `ave audit {GUID}` names them\n"
+
+
+def test_a_job_whose_process_is_gone_is_not_waited_for(ave, emitted, monkeypatch):
+    monkeypatch.setattr(proof, "LOST_S", 0.3)
+    code = """
+import sys
+from ave import spool
+spool.append("event", sys.argv[1], {"name": "job.start", "exe": "/x"}, source="vcsjob")
+"""
+    subprocess.run([sys.executable, "-c", code, GUID], check=True)
+    deliver(emitted)
+    ran = ave("wait", GUID, "--timeout", "20")
+    assert ran.code == 1
+    assert ran.err == f"ave: {GUID} will never be complete, its job was abandoned; `ave show {GUID}` has its story\n"
 
 
 def test_on_a_terminal_a_line_says_what_is_waited_for(emitted):

@@ -8,11 +8,13 @@ import re
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import pytest
 from calling import GUID, MEASURED, NOON, SECOND, shown, started
 
 from ave.record import KINDS, Record
+from ave.testing import wait_until
 
 HOSTILE = "\x1b[31mred\x1b[0m \x9b2J [red]markup[/red] \u202egnp.exe\u202c \r\x07 :smile:"
 
@@ -154,12 +156,52 @@ def test_a_job_whose_process_is_gone_never_ended(ave, store, made):
     done = subprocess.Popen([sys.executable, "-c", ""])
     done.wait()
     store.put([began(made, done.pid)])
-    assert "never ended" in last_line(ave("show", GUID))
+    assert "abandoned, " in last_line(ave("show", GUID))
 
 
 def test_a_process_younger_than_the_record_is_another_one(ave, store, made):
     store.put([start(made, host=os.uname().nodename, pid=os.getpid(), at=-(NOON / SECOND) + 1e9)])
-    assert "never ended" in last_line(ave("show", GUID))
+    assert "abandoned, " in last_line(ave("show", GUID))
+
+
+def test_of_several_jobs_the_one_without_an_end_is_found_by_its_process(ave, store, made):
+    done = subprocess.Popen([sys.executable, "-c", ""])
+    done.wait()
+    killed = Record(**began(made, done.pid).as_dict() | {"time": NOON + SECOND})
+    host = {"host": killed.host, "pid": 1}
+    store.put([start(made, **host), killed, Record(**end(made, at=9).as_dict() | host)])
+    ran = ave("show", GUID)
+    assert last_line(ran) == "2 jobs: 1 OK, 1 abandoned; no tests"
+    assert re.search(rf"\njob: /lab/nightly/run abandoned, started .* by process {done.pid} on ", ran.out)
+
+
+def test_only_ten_linked_runs_are_summed_up(ave, store, made):
+    store.put([link(made, GUID, f"flash-{number:010}") for number in range(12)])
+    ran = ave("show", GUID)
+    assert ran.out.count("\nlinked: flashed by flash-") == 10
+    assert "\nlinked: and 2 more; --linked tells of all\n" in ran.out
+
+
+def test_work_that_is_a_part_of_other_work_is_indented(ave, store, made):
+    store.put(
+        [
+            work(made, span="1"),
+            work(made, at=1, name="erase", span="2", parent="1"),
+            work(made, at=2, name="erase", span="2", parent="1", outcome="failed", exception="none"),
+            work(made, at=3, span="1", outcome="ok"),
+            work(made, at=4, name="later", span="3", parent="1"),
+            work(made, at=5, name="loop", span="4", parent="4"),
+        ]
+    )
+    texts = re.findall(r"work        (.*)\n(?: {26}(.*))?", ave("show", GUID).out)
+    assert texts == [
+        ("flash begins", ""),
+        ("  erase begins", ""),
+        ("  erase failed", "  none"),
+        ("flash ok", ""),
+        ("later begins", ""),
+        ("                loop begins", ""),
+    ]
 
 
 def test_a_job_on_another_host_is_not_ended_and_no_more_is_known(ave, store, made):
@@ -172,8 +214,20 @@ def test_output_and_calls_are_told_shortly(ave, store, made):
     calls = [made("trace", {"method": "list", "peer": "h", "outcome": "ok"}, at=number / 10) for number in range(3)]
     store.put([*lines, *calls, made("metric", {"values": {}}, at=1)])
     ran = ave("show", GUID)
-    assert re.findall(r"stderr +(.*)\n", ran.out) == [*(f"line {number}" for number in range(5)), "25 more lines"]
+    assert re.findall(r"stderr +(.*)\n", ran.out) == [
+        *(f"line {number}" for number in range(5)),
+        "20 more lines",
+        *(f"line {number}" for number in range(25, 30)),
+    ]
     assert re.search(r"trace +3 calls\n", ran.out)
+
+
+def test_what_is_missing_of_the_output_is_said(ave, store, made):
+    lost = {"name": "log.lost", "log": "/lab/job.log", "bytes": 4096, "reason": "No space left on device"}
+    store.put([made("log", {"text": "end", "left_out": 7}), made("event", lost, at=1)])
+    out = ave("show", GUID).out
+    assert "log         (7 lines left out) end\n" in out
+    assert "lost        4 KiB of the log /lab/job.log: No space left on device\n" in out
 
 
 def test_a_gap_says_how_much_is_missing_and_why(ave, store, made):
@@ -215,11 +269,24 @@ def test_no_body_is_too_strange(ave, store, made, kind, value):
         "row",
         "size",
         "op",
+        "bytes",
+        "left_out",
     )
     bodies = [dict.fromkeys(keys, value), {}, {"exception": {"type": value, "message": value, "trace": value}}]
     bodies += [
-        {"name": name, "cases": value, "status": value, "exe": value} for name in ("job.start", "job.end", "collected")
+        {
+            **dict.fromkeys(("cases", "status", "exe", "work", "span", "outcome", "dimensions"), value),
+            "name": name,
+            "other": value,
+            "relation": value,
+            "inverse": value,
+            "exception": value,
+            "ci": value,
+            "traceparent": value,
+        }
+        for name in ("job.start", "job.end", "log.lost", "collected", "work.start", "work.end", "link")
     ]
+    bodies.append({"name": "job.start", "ci": dict.fromkeys(("system", "number", "cicd.pipeline.name"), value)})
     store.put([made(kind, json.loads(json.dumps(body).replace("\\ud800", "?"))) for body in bodies])
     ran = ave("show", GUID)
     assert (ran.code, ran.err) == (0, "")
@@ -269,6 +336,148 @@ def test_colour_is_for_terminals_that_want_it(store, made, monkeypatch):
     assert "\x1b" not in started("show", GUID).out
     monkeypatch.setenv("NO_COLOR", "1")
     assert "\x1b[1;31m" not in shown("show", GUID).out
+
+
+# Work, links, builds
+
+
+def work(made, at=0.0, name="flash", span="1", by=None, **body):
+    step = "end" if "outcome" in body else "start"
+    return made("event", {"name": f"work.{step}", "work": name, "span": span, **body}, at=at, **by or {})
+
+
+def test_preparatory_work_is_told_with_its_log_its_duration_and_its_failure(ave, store, made):
+    flash = {"dimensions": {"handset": "yuga"}}
+    error = {"type": "RunError", "message": "no device", "trace": [["flash.py", 7, "flash", "run(cmd)"]], "cmd": "x"}
+    store.put(
+        [
+            work(made, **flash),
+            *(
+                made("log", {"stream": "flash", "text": f"block {number}", "span": "1"}, at=1 + number / 10)
+                for number in range(12)
+            ),
+            work(made, at=4, outcome="ok", duration=4.0, **flash),
+            work(made, at=5, name="charge", span="2"),
+            work(made, at=6, name="charge", span="2", outcome="failed", duration=1.0, exception=error),
+            start(made, at=7),
+            end(made),
+        ]
+    )
+    ran = ave("show", GUID)
+    told = re.sub(r"(?m)^[\d:.]+ +", "", ran.out)
+    assert told.endswith(
+        """\
+work        flash begins (handset: yuga)
+log         block 0
+log         block 1
+log         block 2
+log         block 3
+log         block 4
+log         2 more lines
+log         block 7
+log         block 8
+log         block 9
+log         block 10
+log         block 11
+work        flash ok after 4 s (handset: yuga)
+work        charge begins
+work        charge failed after 1 s
+                          RunError: no device
+                            flash.py:7 in flash
+                              run(cmd)
+                          cmd: x
+start       /lab/nightly/run
+                          log: /lab/job.log
+                          on lab1, pid 4711
+end         OK after 12.3 s
+
+OK in 12.3 s; no tests; work: 1 ok, 1 failed
+"""
+    )
+
+
+def test_work_that_nobody_ends_any_more_is_abandoned(ave, store, made):
+    done = subprocess.Popen([sys.executable, "-c", ""])
+    done.wait()
+    host = os.uname().nodename
+    works = [work(made, span=str(pid), by={"host": host, "pid": pid}) for pid in (done.pid, os.getpid())]
+    store.put([Record(**record.as_dict() | {"time": time.time_ns()}) for record in works])
+    ran = ave("show", GUID)
+    assert re.search(r"\nwork: flash abandoned, started .* ago by process \d+ on .*, which is gone\n", ran.out)
+    assert re.search(r"\nwork: flash still running, started .* ago by process", ran.out)
+    assert last_line(ran).endswith("; work: 1 abandoned, 1 still running")
+
+
+def test_a_job_whose_process_is_a_zombie_is_abandoned(ave, store, made):
+    dead = subprocess.Popen([sys.executable, "-c", ""])
+    wait_until(lambda: f"{dead.pid} (python" in (text := Path(f"/proc/{dead.pid}/stat").read_text()) and ") Z " in text)
+    store.put([began(made, dead.pid)])
+    assert "abandoned, " in last_line(ave("show", GUID))
+    dead.wait()
+
+
+def link(made, this, other, **body):
+    return made("event", {"name": "link", "other": other, "relation": "flashed by", **body}, guid=this)
+
+
+@pytest.fixture
+def linked(store, made):
+    store.put(
+        [
+            link(made, GUID, "flash-0123456789"),
+            link(made, "flash-0123456789", GUID, inverse=True),
+            work(made, at=-60, by={"guid": "flash-0123456789"}),
+            made("shout", {"title": "other"}, guid="run-unlinked-1"),
+        ]
+    )
+
+
+def test_the_story_of_either_run_names_the_other(ave, linked):
+    this, other = ave("show", GUID), ave("show", "flash-0123456789")
+    assert "link        flashed by flash-0123456789\n" in this.out
+    assert re.search("\nlinked: flashed by flash-0123456789: work: 1 not ended\nno job, .*\n$", this.out)
+    assert f"link        {GUID} flashed by this run\n" in other.out
+    assert f"\nlinked: {GUID} flashed by this run: no job yet\n" in other.out
+
+
+def test_linked_runs_are_told_behind_it_once_each_and_only_those(ave, linked):
+    ran = ave("show", GUID, "--linked")
+    assert re.findall(r"^GUID: (.*)", ran.out, re.MULTILINE) == [GUID, "flash-0123456789"]
+    assert "flash begins" in ran.out
+    records = [json.loads(line) for line in ave("show", GUID, "--linked", "--json").out.splitlines()]
+    assert [record["guid"] for record in records] == [GUID, "flash-0123456789", "flash-0123456789"]
+    assert len(ave("show", GUID, "--json").out.splitlines()) == 1
+
+
+def test_a_linked_run_of_which_nothing_is_stored_yet_is_said(ave, store, made):
+    store.put([link(made, GUID, "flash-not-yet")])
+    ran = ave("show", GUID, "--linked")
+    assert (ran.code, ran.err) == (0, "ave: nothing is stored of flash-not-yet, which is linked with it\n")
+
+
+def test_the_start_says_to_which_build_and_trace_it_belongs(ave, store, made):
+    ci = {
+        "system": "gitlab",
+        "cicd.pipeline.name": "radio/app",
+        "cicd.pipeline.task.name": "bench",
+        "cicd.pipeline.run.url.full": "https://gitlab.lab/-/pipelines/12",
+        "number": "7",
+        "vcs.ref.head.revision": "1ecfd275",
+        "vcs.ref.head.name": "main",
+    }
+    record = start(made)
+    record.body |= {"ci": ci, "traceparent": "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"}
+    store.put([record])
+    assert (
+        """
+                          build: gitlab, radio/app, bench, number 7
+                            https://gitlab.lab/-/pipelines/12
+                            commit 1ecfd275 on main
+                          trace: 0af7651916cd43dd8448eb211c80319c
+                          on lab1, pid 4711
+"""
+        in ave("show", GUID).out
+    )
 
 
 # JSON
