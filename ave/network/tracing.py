@@ -12,8 +12,6 @@ from ave import home as homes
 from ave.context import new_span, new_trace, parse_traceparent
 from ave.exceptions import ConfigError
 
-TYPE_CHECKING = False
-
 __all__ = ["new_span", "new_trace", "parse_traceparent", "rate", "sampled"]
 
 
