@@ -8,7 +8,12 @@ from __future__ import annotations
 
 from contextvars import ContextVar
 
-__all__ = ["Call", "current", "current_guid", "enter", "leave"]
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from contextvars import Token
+
+__all__ = ["Call", "current", "current_guid", "enter", "leave", "observer"]
 
 
 class Call:
@@ -29,11 +34,24 @@ class Call:
 
 _current: ContextVar[Call | None] = ContextVar("ave.call", default=None)
 
-#: Begin to serve a call; what it returns goes to `leave`.
-enter = _current.set
+#: Called as `observer(guid, begins)` when a call made for a run begins and when it ends; None: nobody wants to know.
+observer: Callable[[str, bool], None] | None = None
 
-#: End what `enter` began.
-leave = _current.reset
+
+def enter(call: Call) -> Token[Call | None]:
+    """Begin to serve a call; what it returns goes to `leave`."""
+    if observer is not None and call.guid:
+        observer(call.guid, True)
+    return _current.set(call)
+
+
+def leave(token: Token[Call | None]) -> None:
+    """End what `enter` began."""
+    call = _current.get()
+    _current.reset(token)
+    if observer is not None and call is not None and call.guid:
+        observer(call.guid, False)
+
 
 #: Return the call that is being served, None outside any.
 current = _current.get
