@@ -135,6 +135,13 @@ class Connection:
             return "write" if "Write" in type(error).__name__ else "read"
         return None
 
+    def cork(self, *, is_corked: bool) -> None:
+        """Keep the end of what is sent from now on back; `half_close` lets it go, so that the peer gets both at once."""
+        try:
+            self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_CORK, is_corked)
+        except OSError:
+            pass  # no TCP, or gone
+
     def half_close(self) -> None:
         """Say that no more will come, so that the peer still reads what was sent."""
         try:

@@ -348,10 +348,20 @@ class Server:
             return
         reply = self._service.answer(peer, message)
         if reply is not None and peer in self.peers:
-            self._after_send(peer, is_there=peer.send(reply))
-            if self._finished is not None and peer in self.peers and not (peer.waiting() or len(peer.frames)):
-                self._leave(peer)
+            self._reply(peer, reply)
         self._service.answered()
+
+    def _reply(self, peer: Peer, reply: bytes) -> None:
+        # who retires ends the connection with the reply: a request that came after it would be lost
+        is_last = self._finished is not None and not len(peer.frames)
+        if is_last:
+            peer.cork(is_corked=True)
+        self._after_send(peer, is_there=peer.send(reply))
+        if is_last and peer in self.peers:
+            if peer.waiting():
+                peer.cork(is_corked=False)
+            else:
+                self._leave(peer)
 
     def _after_send(self, peer: Peer, *, is_there: bool) -> None:
         """Wait for a peer that does not take its reply."""

@@ -61,8 +61,10 @@ class Talk:
         """Connect to a service; ConnectionRefused if none is there."""
         sock = _socket()
         try:
+            sock.settimeout(REQUEST_S)  # for one that is stopped, and so many wait for it that there is no room
             with _short(path) as near:
                 sock.connect(near)
+            sock.settimeout(None)
         except OSError as error:
             sock.close()
             raise ConnectionRefused(f"nobody answers at {path}: {error.strerror}") from error
@@ -179,10 +181,11 @@ class Channel:
 
     def _converse(self, sock: socket.socket) -> None:
         with closing(Talk(sock)) as talk, suppress(ConnectionFailed, ValueError):
-            if talk.uid not in {0, os.geteuid()}:
+            request = talk.hear(REQUEST_S)
+            if talk.uid in {0, os.geteuid()}:
+                self._answer(request, talk)
+            else:
                 talk.say({"error": f"this service is not that of user {talk.uid}"})
-                return
-            self._answer(talk.hear(REQUEST_S), talk)
 
 
 def _socket() -> socket.socket:

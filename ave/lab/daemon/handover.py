@@ -27,6 +27,7 @@ from typing import TYPE_CHECKING, Any
 
 from ave import io
 from ave.exceptions import AveException, ConnectionClosed, ConnectionFailed, ConnectionRefused
+from ave.lab.daemon import notify
 from ave.lab.daemon.channel import Talk
 
 if TYPE_CHECKING:
@@ -62,16 +63,19 @@ class Taking:
         io.reached("handover-connected")
         try:
             talk.say({"what": "hand-over"})
-            names = self._heard(talk.hear(STEP_S))["sockets"]
+            heard = self._heard(talk.hear(STEP_S))
             self.lock, *descriptors = talk.descriptors
             talk.descriptors = []
         except ConnectionFailed as error:
+            if talk.peer is not None:
+                talk.peer.ends_within(GONE_S)
             talk.close()
             raise ConnectionRefused(f"nobody hands over: {error}") from error
         except BaseException:
             talk.close()
             raise
-        self.sockets = {name: socket.socket(fileno=fd) for name, fd in zip(names, descriptors, strict=True)}
+        self.sockets = {name: socket.socket(fileno=fd) for name, fd in zip(heard["sockets"], descriptors, strict=True)}
+        notify.adopt(heard["manager"])
         io.reached("handover-taken")
 
     def ready(self) -> None:
@@ -125,7 +129,7 @@ def give(life: Life, talk: Talk) -> None:
     undo: list[Any] = []
     try:
         names, descriptors = life.descriptors()
-        talk.say({"sockets": names}, descriptors)
+        talk.say({"sockets": names, "manager": notify.passed()}, descriptors)
         io.reached("handover-given")
         talk.hear(STEP_S)
         undo.append(life.service.resume)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import time
-from threading import Event, Thread
+from threading import Event, Lock, Thread
 from typing import TYPE_CHECKING
 
 from ave.lab.daemon import notify
@@ -41,6 +41,7 @@ class House:
         self._forwarder: Forwarder | None = None
         self._health = Health(service.name, service.home, self.gauges)
         self._look: Callable[[], None] | None = None
+        self._leading = Lock()
         self._ending = Event()
         self._thread: Thread | None = None
         self._failed = ""
@@ -59,8 +60,12 @@ class House:
         self._thread.start()
 
     def lead(self, look: Callable[[], None] | None) -> None:
-        """Do from now on what only one process does; `look` is called every second. None: leave that to another."""
-        self._look = look
+        """Do from now on what only one process does; `look` is called every second.
+
+        None leaves that to another process: when this returns, nothing of it is under way.
+        """
+        with self._leading:
+            self._look = look
 
     @property
     def log_path(self) -> str:
@@ -90,16 +95,23 @@ class House:
             now = time.monotonic()
             if self._log is not None:
                 self._guarded(self._log.check)
-            if (look := self._look) is not None:
-                self._guarded(self._health.check)
-                if self._forwarder is not None:
-                    self._guarded(self._forwarder.check)
-                if now >= next_look:
-                    next_look = now + LOOK_S
-                    self._guarded(look)
+            with self._leading:
+                self._do_alone(is_look=now >= next_look)
+            if now >= next_look:
+                next_look = now + LOOK_S
             if watchdog_s is not None and now >= next_sign:
                 next_sign = now + min(watchdog_s, LOOK_S)
                 notify.tell("WATCHDOG=1")
+
+    def _do_alone(self, *, is_look: bool) -> None:
+        """Do what only one process does."""
+        if self._look is None:
+            return
+        self._guarded(self._health.check)
+        if self._forwarder is not None:
+            self._guarded(self._forwarder.check)
+        if is_look:
+            self._guarded(self._look)
 
     def _guarded(self, check: Callable[[], object]) -> None:
         """Call what must not end the housekeeping; an error is told when it is a new one."""

@@ -16,6 +16,7 @@ from daemon import DaemonContext  # type: ignore[import-untyped]
 
 from ave.exceptions import AveException, ConfigError
 from ave.lab.daemon.life import Life
+from ave.network.process import forget_fds
 
 if TYPE_CHECKING:
     from ave.lab.daemon.service import Service
@@ -89,10 +90,12 @@ def _be_daemon(service: Service, write: int, *, take_over: bool) -> NoReturn:
     code = 1
     try:
         _open_streams()
-        handles = [handle for handle in (service.stdout, service.stderr) if handle is not None]
-        # nothing of what it makes is for others; what is, says so itself
-        DaemonContext(umask=0o077, signal_map={}, files_preserve=[write, *handles], detach_process=True).open()
         log_to_stderr(service.name)
+        handles = [handle.fileno() for handle in (service.stdout, service.stderr) if handle is not None]
+        # whoever started us may have objects that close their number once more: so it stays taken
+        forget_fds({0, 1, 2, write, *handles})
+        # nothing of what it makes is for others; what is, says so itself
+        DaemonContext(umask=0o077, signal_map={}, files_preserve=_descriptors(), detach_process=True).open()
         _report(write, pid=os.getpid())
         life = Life(service, take_over=take_over, is_daemon=True, report=lambda: _finish(write))
         code = life.run()
@@ -106,6 +109,10 @@ def _be_daemon(service: Service, write: int, *, take_over: bool) -> NoReturn:
         with suppress(OSError, ValueError):
             sys.stderr.flush()
         os._exit(code)
+
+
+def _descriptors() -> list[int]:
+    return [int(name) for name in os.listdir("/proc/self/fd")]
 
 
 def _open_streams() -> None:

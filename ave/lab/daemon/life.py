@@ -6,6 +6,7 @@ each.
 
 from __future__ import annotations
 
+import errno
 import logging
 import os
 import signal
@@ -41,6 +42,9 @@ END_S = 4.5
 
 #: Seconds that clients have to leave after a hand-over.
 RETIRE_S = 30.0
+
+#: Seconds that clients have to leave a process that fails after it has accepted them.
+GIVE_BACK_S = 5.0
 
 #: Seconds within which whoever holds the lock of the work must be done with it.
 LOCK_S = 30.0
@@ -128,13 +132,24 @@ class Life:
                 self.begin_work()
         except BaseException:
             if taking is not None:
-                taking.close()
-                if self._pid_file is not None and not taking.is_alone:
-                    self._pid_file.leave()
+                self._give_back(taking)
             raise
         self._lead()
         if taking is not None:
             taking.working()
+
+    def _give_back(self, taking: Taking) -> None:
+        """Leave everything to the old process again, clients that are here already excepted."""
+        if taking.is_alone:
+            return
+        if self._clients is not None:
+            self.service.pause()
+        taking.close()
+        if self._pid_file is not None:
+            self._pid_file.leave()
+        if self._clients is not None:
+            self.service.retire(GIVE_BACK_S)
+            self._clients.join(GIVE_BACK_S)
 
     def _take(self) -> Taking | None:
         """Get the lock, from nobody or from the one who serves now."""
@@ -270,7 +285,8 @@ class Life:
         return [*self._sockets], [self._pid_file.fd, *(sock.fileno() for sock in self._sockets.values())]
 
     def end_work(self) -> None:
-        """End the work and unlock it; returns when it has ended."""
+        """End the work and unlock it; returns when it has ended. The housekeeping's part of it ends, too."""
+        self._house.lead(None)
         work = self._work
         if work is None:
             return
@@ -289,12 +305,12 @@ class Life:
         if not self._channel.is_there():
             self._channel.close()
             self._channel.open()
+        self._house.lead(self._look)
 
     def retire(self, pid: int) -> None:
         """Leave everything to another process, and end when the clients have gone."""
         assert self._pid_file is not None
         notify.tell(f"MAINPID={pid}")
-        self._house.lead(None)
         self._pid_file.leave()
         self._channel.close()
         self.service.retire(RETIRE_S)
@@ -333,12 +349,17 @@ class Life:
 
 
 def _listen(address: tuple[str, int]) -> socket.socket:
-    sock = socket.socket(socket.AF_INET6 if ":" in address[0] else socket.AF_INET)
-    try:
-        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        sock.bind(address)
-        sock.listen(BACKLOG)
-    except OSError as error:
-        sock.close()
-        raise AveException(f"cannot listen on {shown(address)}: {error.strerror}") from error
-    return sock
+    deadline = time.monotonic() + pidfile.PATIENCE_S
+    while True:
+        sock = socket.socket(socket.AF_INET6 if ":" in address[0] else socket.AF_INET)
+        try:
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            sock.bind(address)
+            sock.listen(BACKLOG)
+            return sock
+        except OSError as error:
+            sock.close()
+            # one that was killed a moment ago may still have it
+            if error.errno != errno.EADDRINUSE or time.monotonic() >= deadline:
+                raise AveException(f"cannot listen on {shown(address)}: {error.strerror}") from error
+        time.sleep(pidfile.RETRY_S)

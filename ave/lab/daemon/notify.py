@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import socket
 
-__all__ = ["given_sockets", "is_supervised", "tell", "watchdog_s"]
+__all__ = ["adopt", "given_sockets", "is_supervised", "passed", "tell", "watchdog_s"]
 
 #: The first descriptor that is passed (sd_listen_fds(3)).
 FIRST = 3
@@ -37,6 +37,18 @@ def watchdog_s() -> float | None:
     if not usec.isdigit() or os.environ.get("WATCHDOG_PID", str(os.getpid())) != str(os.getpid()):
         return None
     return int(usec) / 2e6
+
+
+def passed() -> dict[str, str]:
+    """Return what the next process has to know to go on talking with the manager; for `adopt`."""
+    return {name: os.environ[name] for name in ("NOTIFY_SOCKET", "WATCHDOG_USEC") if name in os.environ}
+
+
+def adopt(known: dict[str, str]) -> None:
+    """Talk with the manager from now on, in the place of the process that gave what it knew."""
+    os.environ.update(known)
+    if known:
+        os.environ.pop("WATCHDOG_PID", None)
 
 
 def given_sockets() -> dict[str, socket.socket]:

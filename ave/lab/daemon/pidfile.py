@@ -25,8 +25,10 @@ __all__ = ["PidFile", "Process", "lock", "serving"]
 #: Bytes of the content, so that one write replaces it: pid, and when it began in clock ticks since the boot.
 LENGTH = 64
 
-#: Seconds to wait for a lock that is held by nobody that can be named: somebody looks, or takes over.
+#: Seconds to wait for a lock that is held by nobody that can be named, as somebody looks or takes over; and by one
+#: that can.
 PATIENCE_S = 2.0
+DYING_S = 0.25
 RETRY_S = 0.01
 
 
@@ -35,6 +37,7 @@ class Process:
 
     def __init__(self, pid: int) -> None:
         self.pid = pid
+        self._fd = -1
         self._fd = os.pidfd_open(pid)
 
     def send(self, number: int) -> None:
@@ -59,6 +62,9 @@ class Process:
         if self._fd >= 0:
             os.close(self._fd)
             self._fd = -1
+
+    def __del__(self) -> None:
+        self.close()
 
     def __enter__(self) -> Process:
         return self
@@ -93,19 +99,17 @@ class PidFile:
         """
         io.make_dirs(os.path.dirname(path))
         deadline = time.monotonic() + PATIENCE_S
-        while True:
-            fd = lock(path)
-            if fd is not None:
-                file = cls(path, fd)
-                file.write()
-                return file
-            with_pid = serving(path)
-            if with_pid is not None or time.monotonic() >= deadline:
-                pid = f" (pid {with_pid.pid})" if with_pid else ""
-                if with_pid:
-                    with_pid.close()
-                raise AveException(f"another {whose} already{pid}; stop that one first")
+        while (fd := lock(path)) is None:
+            other = serving(path)
+            # one that was killed a moment ago may need this long to be gone
+            if other is not None and not other.ends_within(DYING_S):
+                raise AveException(f"another {whose} already (pid {other.pid}); stop that one first")
+            if time.monotonic() >= deadline:
+                raise AveException(f"another {whose} already; stop that one first")
             time.sleep(RETRY_S)
+        file = cls(path, fd)
+        file.write()
+        return file
 
     def write(self) -> None:
         """Say that it is this process from now on."""
@@ -152,8 +156,8 @@ def serving(path: str) -> Process | None:
         with open(path, "rb") as file:
             pid, began = map(int, file.read(LENGTH).split())
         process = Process(pid)
-    except (FileNotFoundError, ValueError, ProcessLookupError, OverflowError):
-        return None
+    except (OSError, ValueError, OverflowError):
+        return None  # no file, no numbers, no such process
     # asked behind the descriptor: from here on it cannot become another one
     if _began(pid) == began and is_locked(path):
         return process
