@@ -88,11 +88,17 @@ def serving(oven):
     return oven.clients[0].pids[-1]
 
 
+def served_by(oven, pid):
+    """Wait until all clients are served by a process, and its work has begun."""
+    wait_until(lambda: serving(oven) == pid, 30)
+    wait_until(lambda: oven.notes.read_text().split()[-2:] == ["begin", str(pid)], 30)
+
+
 def test_l3_restarts_refuse_and_fail_no_call_and_never_do_two_work(oven):
     pids = [serving(oven)]
     for _ in range(scaled(500)):
         pids.append(oven.start(take_over=True))
-    wait_until(lambda: serving(oven) == pids[-1])
+    served_by(oven, pids[-1])
     for pid in pids[:-1]:
         gone(pid)
     assert sum(client.cut for client in oven.clients) == 0
@@ -121,9 +127,8 @@ def test_l3_a_new_one_that_is_killed_leaves_the_old_one_serving(point, oven, mon
             kill_at(patch, point)
             with pytest.raises(AveException, match="ended before it answered"):
                 oven.start(take_over=True)
-        wait_until(lambda: serving(oven) == old)
+        served_by(oven, old)
         assert is_running(old)
-        wait_until(lambda: oven.notes.read_text().split()[-2:] == ["begin", str(old)])
         if point in {"connected", "taken", "ready"}:
             assert sum(client.cut for client in oven.clients) == 0, "it had no clients yet"
     oven.start(take_over=True)
@@ -137,11 +142,10 @@ def test_l3_an_old_one_that_is_killed_leaves_the_rest_to_the_new_one(point, oven
             kill_at(patch, point)
             old = oven.start(take_over=True)
         new = oven.start(take_over=True)
-        wait_until(lambda: serving(oven) == new)
+        served_by(oven, new)
         assert not is_running(old)
         # a call is cut off only if that very process served it
         assert sum(client.cut for client in oven.clients) <= (n + 1) * len(oven.clients)
-        wait_until(lambda: oven.notes.read_text().split()[-2:] == ["begin", str(new)])
 
 
 @pytest.mark.parametrize("broken", ["prepare", "begin"])
@@ -152,11 +156,11 @@ def test_l3_a_new_one_that_fails_to_start_says_why_and_leaves_the_old_one_servin
     for _ in range(3):
         with pytest.raises(AveException, match=why):
             oven.start(take_over=True)
-    wait_until(lambda: serving(oven) == old)
+    served_by(oven, old)
     assert sum(client.cut for client in oven.clients) == 0
     oven.broken = ""
     new = oven.start(take_over=True)
-    wait_until(lambda: serving(oven) == new)
+    served_by(oven, new)
 
 
 def test_l3_kills_at_any_moment_end_with_one_that_serves(oven):

@@ -52,7 +52,9 @@ def up(run: Run, as_json: bool) -> None:
 
 
 @click.command()
-@click.option("--grace", type=float, default=command.GRACE_S, show_default=True, help="Seconds from SIGTERM to SIGKILL.")
+@click.option(
+    "--grace", type=float, default=command.GRACE_S, show_default=True, help="Seconds from SIGTERM to SIGKILL."
+)
 @as_json_option
 @pass_run
 def down(run: Run, grace: float, as_json: bool) -> None:

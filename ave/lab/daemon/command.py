@@ -44,6 +44,9 @@ ACTIONS = {
 GRACE_S = 10.0
 KILLED_S = 10.0
 
+#: Seconds within which a service answers.
+ANSWER_S = 5.0
+
 #: Seconds for which a service that passes on, or has just begun, may have no name.
 NAMELESS_S = 5.0
 
@@ -101,7 +104,7 @@ def stop(service: Service, grace_s: float = GRACE_S) -> list[int]:
     return ended
 
 
-def state(service: Service) -> tuple[int, dict[str, Any]]:
+def state(service: Service, seconds: float = ANSWER_S) -> tuple[int, dict[str, Any]]:
     """Ask a service how it is; return the exit code of `--status`, and what it says."""
     said: dict[str, Any] = {"service": service.name, "state": "stopped", "home": service.home}
     path = service.path("pid")
@@ -110,7 +113,7 @@ def state(service: Service) -> tuple[int, dict[str, Any]]:
             return DEAD, {**said, "state": "dead"}
         return STOPPED, said
     try:
-        return RUNNING, ask(service.path("sock"), "status")
+        return RUNNING, ask(service.path("sock"), "status", seconds)
     except ConnectionFailed as error:
         process = pidfile.serving(path)
         pid = process.pid if process else None

@@ -138,8 +138,11 @@ def _descriptors() -> Iterator[str]:
 
 
 def _queues(gauges: Callable[[], dict[str, float]]) -> Iterator[str]:
-    for name, value in sorted(gauges().items()):
-        yield f"{name} {value:g}"
+    try:
+        for name, value in sorted(gauges().items()):
+            yield f"{name} {value:g}"
+    except Exception as error:  # noqa: BLE001 - the rest is worth the more
+        yield f"not known: {type(error).__name__}: {error}"
 
 
 def _indented(lines: Iterator[str]) -> str:

@@ -253,8 +253,8 @@ class Life:
             "log": self._house.log_path,
             "supervised": notify.is_supervised(),
             "listeners": {name: shown(sock.getsockname()) for name, sock in self._sockets.items()},
-            "queues": self._house.gauges(),
-            **service.health(),
+            "queues": _sure(self._house.gauges),
+            **_sure(service.health),
         }
 
     def _look(self) -> None:
@@ -346,6 +346,15 @@ class Life:
             pid_file.remove()
         else:
             pid_file.leave()
+
+
+def _sure(ask: Callable[[], dict[str, Any]]) -> dict[str, Any]:
+    """Return what a service says about itself, or that it cannot."""
+    try:
+        return ask()
+    except Exception as error:
+        log.exception("a service cannot say how it is", extra={"action": "status_failed"})
+        return {"error": f"{type(error).__name__}: {error}"}
 
 
 def _listen(address: tuple[str, int]) -> socket.socket:
