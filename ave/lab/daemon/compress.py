@@ -7,6 +7,7 @@ import os
 import time
 from typing import TYPE_CHECKING
 
+from ave import home as homes
 from ave import io
 from ave.lab.daemon import logfiles
 
@@ -61,10 +62,19 @@ class Compressor:
         if time.monotonic() < self._next_look:
             return
         files, _ = logfiles.closed(self._home)
+        self._clean({file.path for file in files})
         for file in sorted(files, key=lambda file: file.number):
             if not file.path.endswith(".gz") and self._open(file.path):
                 return
         self._next_look = time.monotonic() + LOOK_S
+
+    def _clean(self, paths: set[str]) -> None:
+        """Remove what is left of a compression whose log is gone."""
+        directory = homes.ave(self._home, "logs")
+        for entry in os.listdir(directory) if os.path.isdir(directory) else ():
+            path = os.path.join(directory, entry)
+            if path.endswith(".gz.new") and path.removesuffix(".gz.new") not in paths:
+                _remove(path)
 
     def _open(self, path: str) -> bool:
         """Begin with a file; tell whether it is closed, not in somebody's hand, and worth it."""

@@ -83,16 +83,16 @@ def closed(home: str) -> tuple[list[Closed], int]:
 
 
 def number(home: str, service: str) -> int:
-    """Return the number that the active file of a service will have when it is closed; from 1 on."""
+    """Return the number that the active file of a service will have when it is closed; 0 if there never was one."""
     try:
         noted = int(io.read_file(run_file(home, service, "log.number"), 20))
     except (OSError, ValueError):
-        noted = 1
+        noted = 0
     return max([noted, *(file.number + 1 for file in closed(home)[0] if file.service == service)])
 
 
 def note_number(home: str, service: str, value: int) -> None:
-    """Let `number` return no less than `value`, even after all files are gone."""
+    """Let `number` return no less than `value`, even after all files are gone; from 1 on."""
     io.replace_file(run_file(home, service, "log.number"), b"%d\n" % value, durable=False)
 
 

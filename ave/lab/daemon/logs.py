@@ -9,10 +9,13 @@ another file than its own goes over to that one. Numbers, not the clock, name wh
 from __future__ import annotations
 
 import ctypes
+import errno
 import faulthandler
 import fcntl
 import os
+import sys
 import time
+from contextlib import contextmanager
 from threading import RLock
 from typing import TYPE_CHECKING
 
@@ -37,8 +40,14 @@ SHARE = 8
 #: Seconds that `open` waits for another process that rotates at this moment.
 OPEN_S = 5.0
 
+#: Seconds: see `_promptly`.
+SWITCH_S = 0.0005
+
 #: How printf is to buffer, from stdio.h: line by line.
 _IOLBF = 1
+
+#: What the disk says that may have room, or be well, again.
+_PASSING = frozenset((errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EROFS))
 
 
 class Log:
@@ -57,58 +66,63 @@ class Log:
 
     def __init__(self, home: str, name: str) -> None:
         settings = config.load("logd", home)
-        self.home = home
+        self.home = os.path.abspath(home)
         self.name = name
-        self.path = logfiles.active(home, name)
+        self.path = logfiles.active(self.home, name)
         self.number = 0
-        self._quota = Quota(home, settings.logs_quota_bytes)
+        self._quota = Quota(self.home, settings.logs_quota_bytes)
         self._rotate_bytes = min(settings.log_rotate_bytes, self._quota.limit // SHARE)
         self._rotate_s = settings.log_rotate_s
         self._is_forwarded = is_wanted(home)
         self._notes: Notes | None = None
         self._outlet = Outlet()
         self._lock = RLock()
+        self._fds: tuple[int, ...] = ()
         self._is_alone = False
         self._pid = 0
         self._born = 0.0
         self._size = 0
 
-    def open(self) -> None:
-        """Send descriptors 1 and 2 to the log, and the interpreter's last words with them.
+    def open(self, fds: tuple[int, ...] = (1, 2)) -> None:
+        """Send descriptors 1 and 2, or one of them, to the log, and with 2 the interpreter's last words.
 
         A disk that is full or broken does not prevent it: lines are then dropped, and counted, until there is room.
 
         Raises:
             AveException: the log cannot be opened and no waiting will help; says why.
         """
+        self._fds = fds
         try:
-            io.make_dirs(os.path.dirname(self.path))
             self._attach_patiently()
-        except PermissionError as error:
-            raise AveException(f"{error.filename}: {error.strerror}: the log needs a directory to write to") from error
+        except OSError as error:
+            if error.errno not in _PASSING:
+                raise AveException(f"{error.filename or self.path}: {error.strerror}; the log needs it") from error
+            self._outlet.shut()
         self._streams = Streams(self._outlet)
-        self._children = Children(self.home, self.name, lambda data: self._outlet.put(2, data))
+        self._children = Children(self.home, self.name, lambda data: self._outlet.put(fds[-1], data))
         self._pid = os.getpid()
         if self._is_forwarded:
             self._notes = Notes(self.home, self.name, self.settle)
             self._notes.turn(self.number, is_alone=self._is_alone, size=self._size)
         _opened.append(self)
         _buffer_lines_of_c()
-        faulthandler.enable(2)
+        faulthandler.enable(fds[-1])
 
     def check(self) -> None:
         """Do what is due: copy what children printed, rotate, keep the quota, compress."""
         if os.getpid() != self._pid:
             return
-        with self._lock:
-            self._children.adopt()
-            self.settle()
-            grown = self._look()
-            self._streams.adapt(grown)
-        self._outlet.recover(self.name)
-        self._quota.check(grown)
-        if told := self._quota.news():
-            self.say(told)
+        with _promptly():
+            with self._lock:
+                self._children.adopt()
+                self.settle()
+                grown = self._look()
+                self._streams.adapt(grown)
+            if self.number:
+                self._outlet.recover(self._fds[-1], self.name)
+            self._quota.check(grown)
+            if told := self._quota.news():
+                self.say(told)
 
     def settle(self) -> tuple[int, int]:
         """Bring into the log what was printed until now.
@@ -119,7 +133,7 @@ class Log:
         with self._lock:
             self._streams.flush()
             self._children.copy()
-            return self.number, _size(2)
+            return self.number, _size(self._fds[-1])
 
     def child_stdio(self) -> int:
         """Return the descriptor for stdout and stderr of a child: `Popen(..., stdout=fd, stderr=fd)`.
@@ -136,7 +150,7 @@ class Log:
     def say(self, text: str) -> None:
         """Write a line of the log's own into the log."""
         stamp = time.strftime("%Y-%m-%d %H:%M:%S")
-        self._outlet.put(2, memoryview(f"{stamp} {self.name} INFO: {text}\n".encode()))
+        self._outlet.put(self._fds[-1], memoryview(f"{stamp} {self.name} INFO: {text}\n".encode()))
 
     def close(self) -> None:
         """Bring the last into the log. The descriptors stay, for what is still printed at the very end."""
@@ -144,6 +158,8 @@ class Log:
             with self._lock:
                 self._streams.flush()
                 self._children.close()
+                if told := self._quota.news(is_last=True):
+                    self.say(told)
                 if self._notes:
                     self._notes.stop()
                 self._pid = 0
@@ -153,11 +169,13 @@ class Log:
 
     def _look(self) -> int:
         """Go over to another file if it is time; return by how much the log grew since the last time."""
-        size = _size(2)
-        grown, self._size = size - self._size, size
-        if not _is_same(self.path, 2):
+        size = _size(self._fds[-1])
+        grown = size - self._size
+        if not _is_same(self.path, self._fds[-1]):
             self._change(self._attach)
-        elif size >= self._rotate_bytes or (size and time.monotonic() - self._born >= self._rotate_s):
+            return max(grown, 0)
+        self._size = size
+        if size >= self._rotate_bytes or (size and time.monotonic() - self._born >= self._rotate_s):
             self._change(self._rotate)
         return max(grown, 0)
 
@@ -182,11 +200,13 @@ class Log:
     def _attach(self) -> None:
         """Go over to the file that has the name, or make it."""
         io.make_dirs(os.path.dirname(self.path))
-        number = logfiles.number(self.home, self.name)
+        number = max(self.number, logfiles.number(self.home, self.name))
         try:
             fd = os.open(self.path, os.O_RDWR | os.O_APPEND | os.O_CLOEXEC | os.O_NOFOLLOW)
+            number = max(number, 1)
             born = time.monotonic() - max(0.0, time.time() - _mtime(self.home, self.name))
         except FileNotFoundError:
+            number += 1  # that of the file that is gone is not used again
             fd, born = self._make(number), time.monotonic()
         self._take(fd, number, born)
 
@@ -215,28 +235,43 @@ class Log:
         """Let descriptors 1 and 2 be this file; what went into one that is deleted comes along."""
         self._is_alone = logfiles.is_free(fd)
         fcntl.flock(fd, fcntl.LOCK_SH)
-        before = os.dup(2)
-        os.dup2(fd, 1)
-        io.reached("log-half-taken")
-        os.dup2(fd, 2)
+        before = os.dup(self._fds[-1])
+        for own in self._fds:
+            os.dup2(fd, own)
+            io.reached("log-half-taken")
         io.close(fd)
         io.reached("log-taken")
         if self.number and os.fstat(before).st_nlink == 0:
             for data in _rest(before, self._size):
-                self._outlet.put(2, memoryview(data))
+                self._outlet.put(self._fds[-1], memoryview(data))
         io.close(before)
-        self.number, self._born, self._size = number, born, _size(2)
+        self.number, self._born, self._size = number, born, _size(self._fds[-1])
         if self._notes:
             self._notes.turn(number, is_alone=False, size=0)
 
     def _be_child(self) -> None:
         """Print, in a forked child, where children print."""
-        os.dup2(self._children.fd, 1)
-        os.dup2(self._children.fd, 2)
+        for fd in self._fds:
+            os.dup2(self._children.fd, fd)
         self._outlet = Outlet()
         self._streams = Streams(self._outlet, flush=False)
         if self._notes:
             self._notes.stop()
+
+
+@contextmanager
+def _promptly() -> Iterator[None]:
+    """Have the interpreter's lock back within half a millisecond of each system call.
+
+    A thread that does nothing but print lets go of it only when another has waited for as long as this: with the
+    usual 5 ms, a look that has 15 calls would come too late for the quota.
+    """
+    usual = sys.getswitchinterval()
+    sys.setswitchinterval(SWITCH_S)
+    try:
+        yield
+    finally:
+        sys.setswitchinterval(usual)
 
 
 def _size(fd: int) -> int:

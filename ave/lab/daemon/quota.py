@@ -81,10 +81,10 @@ class Quota:
         """Return the bytes in the directory, and what was removed since the start."""
         return {"log_bytes": self._total, "log_bytes_removed": self._bytes, "log_lines_removed": self._lines}
 
-    def news(self) -> str:
+    def news(self, *, is_last: bool = False) -> str:
         """Return a sentence about what was removed since the last, if it is time for one."""
         files = self._files - self._told_files
-        if not files or time.monotonic() < self._next_news:
+        if not files or (time.monotonic() < self._next_news and not is_last):
             return ""
         self._next_news = time.monotonic() + NEWS_S
         self._told_files = self._files

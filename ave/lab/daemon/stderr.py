@@ -62,6 +62,8 @@ class Forwarder:
         self._is_wanted = is_wanted(home)
         self._lock = -1
         self._note = logfiles.run_file(home, name, "forwarded")
+        # where there is no note, what was printed into older files than this is left alone
+        self._first = max(1, logfiles.number(home, name))
         self._number = self._offset = self._left_out = 0
         self._noted = (0, 0, 0)
         self._is_middle = False
@@ -104,8 +106,7 @@ class Forwarder:
         try:
             self._number, self._offset, self._left_out = json.loads(io.read_file(self._note, 100))
         except (OSError, ValueError, TypeError):
-            # the first time, or the note is damaged: what was printed before is left alone
-            self._number, self._offset = logfiles.number(self._home, self._name), 0
+            self._number, self._offset = self._first, 0
         self._runs = Runs(self._home, self._name, self._number)
 
     def _save(self) -> None:
@@ -154,7 +155,9 @@ class Forwarder:
         """Return the paths of all files by their numbers; where a file is there twice, the one not compressed."""
         found = [file for file in logfiles.closed(self._home)[0] if file.service == self._name]
         there = {file.number: file.path for file in sorted(found, key=lambda file: file.path, reverse=True)}
-        there[logfiles.number(self._home, self._name)] = logfiles.active(self._home, self._name)
+        active = logfiles.active(self._home, self._name)
+        if os.path.exists(active):
+            there[max(1, logfiles.number(self._home, self._name))] = active
         return there
 
     def _turn(self, number: int) -> None:
@@ -175,6 +178,8 @@ class Forwarder:
             info = os.fstat(fd)
             if info.st_ino != self._inode:
                 raise FileNotFoundError(self._path)  # rotated: it has another name now
+            if info.st_size < self._offset:
+                self._offset = 0  # it is another file than the note meant
             if info.st_size != self._size:
                 self._size, self._grown_at = info.st_size, time.monotonic()
             is_closed = self._path != logfiles.active(self._home, self._name) and self._is_left(fd)
