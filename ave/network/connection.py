@@ -136,7 +136,7 @@ class Connection:
         return None
 
     def cork(self, *, is_corked: bool) -> None:
-        """Keep the end of what is sent from now on back; `half_close` lets it go, so that the peer gets both at once."""
+        """Keep back the end of what is sent from now on; `half_close` lets it go, and the peer gets both at once."""
         try:
             self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_CORK, is_corked)
         except OSError:

@@ -47,7 +47,7 @@ class Service:
 
     name = "ave-service"
 
-    #: What the program does when it is told nothing: None is an error, `foreground` serves there.
+    #: What the program does when it is told nothing, e.g. `foreground`; None makes that an error.
     default_action: str | None = None
 
     def __init__(self, home: str, *, stdout: IO[Any] | None = None, stderr: IO[Any] | None = None) -> None:
