@@ -392,3 +392,7 @@ EMITTER = [
 from logd_rows import LOGD  # noqa: E402 - it needs the class above
 
 MUTANTS = [*EMITTER, *LOGD]
+
+from service_rows import SERVICES  # noqa: E402 - as above
+
+MUTANTS += SERVICES
