@@ -15,7 +15,7 @@ import pytest
 from ave.lab.daemon import command, hickup
 from ave.network import Control, RemoteControl, find_free_port
 from ave.testing import wait_until
-from tests.lab.daemon.ovens import Oven, OvenService, end
+from tests.lab.daemon.ovens import Oven, OvenService, end, is_running
 
 
 def test_it_shows_threads_tasks_descriptors_and_queues(tmp_path):
@@ -122,6 +122,6 @@ def test_the_service_and_its_children_write_one_and_go_on(kitchen, way, tmp_path
         assert "epoll" in of_child.read_text()
         baking.join()
         assert results == ["baked"]
-        assert Path(f"/proc/{other}").exists(), "who is not ours does not get the signal, which would end it"
+        assert is_running(other), "who is not ours does not get the signal, which would end it"
         with RemoteControl(("", port), None, 20) as small:
             assert small.pid() == child
