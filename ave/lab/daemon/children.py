@@ -13,6 +13,7 @@ import fcntl
 import os
 import time
 from binascii import hexlify
+from itertools import count
 from typing import TYPE_CHECKING
 
 from ave import home as homes
@@ -24,8 +25,15 @@ if TYPE_CHECKING:
 
 __all__ = ["Children"]
 
-#: Bytes that are copied at once, and of a line that has no end yet until it is copied as it is.
-CHUNK = 64 * 1024
+#: Bytes that are copied at once, and how often in one turn: children may print faster than they can be copied.
+CHUNK = 512 * 1024
+CHUNKS = 8
+
+#: Bytes that may wait to be copied; what is before them is left out then, and counted.
+LAG_MAX = 64 << 20
+
+#: Bytes of a line that has no end yet until it is copied as it is.
+LINE_MAX = 64 * 1024
 
 #: Bytes after which the disk gets back what was copied.
 HOLE = 256 * 1024
@@ -124,18 +132,33 @@ class _Feed:
 
     def copy(self, put: Callable[[memoryview], None], *, is_over: bool = False) -> None:
         """Copy whole lines; all there is if `is_over`."""
-        while data := io.pread(self._data, CHUNK, self._position):
+        if not is_over and os.fstat(self._data).st_size - self._position > LAG_MAX:
+            self._leave_out(put)
+        for _ in range(CHUNKS) if not is_over else count():
+            data = io.pread(self._data, CHUNK, self._position)
             whole = data.rfind(b"\n") + 1
-            if whole == 0 and (is_over or len(data) == CHUNK):
+            if whole == 0 and (is_over or len(data) >= LINE_MAX):
                 whole = len(data)
             if whole == 0:
                 break
             put(memoryview(data)[:whole])
             io.reached("children-copied")
-            self._position += whole
-            os.pwrite(self._at, b"%020d" % self._position, 0)
+            self._move(whole)
         if self._position - self._hole >= HOLE:
             self._free()
+
+    def _leave_out(self, put: Callable[[memoryview], None]) -> None:
+        """Go on with the newer half of what waits."""
+        lines = 0
+        while os.fstat(self._data).st_size - self._position > LAG_MAX // 2:
+            data = io.pread(self._data, CHUNK, self._position)
+            lines += data.count(b"\n")
+            self._move(data.rfind(b"\n") + 1 or len(data))
+        put(memoryview(b"%d lines of children left out here: they print faster than they are copied\n" % lines))
+
+    def _move(self, size: int) -> None:
+        self._position += size
+        os.pwrite(self._at, b"%020d" % self._position, 0)
 
     def is_over(self) -> bool:
         """Tell whether nobody holds the file for writing any more."""

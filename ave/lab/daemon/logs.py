@@ -98,6 +98,8 @@ class Log:
             if error.errno not in _PASSING:
                 raise AveException(f"{error.filename or self.path}: {error.strerror}; the log needs it") from error
             self._outlet.shut()
+        if self._is_alone and _is_torn(fds[-1], self._size):
+            self._outlet.put(fds[-1], memoryview(b"\n"))
         self._streams = Streams(self._outlet)
         self._children = Children(self.home, self.name, lambda data: self._outlet.put(fds[-1], data))
         self._pid = os.getpid()
@@ -117,7 +119,7 @@ class Log:
                 self._children.adopt()
                 self.settle()
                 grown = self._look()
-                self._streams.adapt(grown)
+                self._streams.look()
             if self.number:
                 self._outlet.recover(self._fds[-1], self.name)
             self._quota.check(grown)
@@ -279,6 +281,11 @@ def _size(fd: int) -> int:
         return os.fstat(fd).st_size
     except OSError:
         return 0
+
+
+def _is_torn(fd: int, size: int) -> bool:
+    """Tell whether a log ends within a line: whoever wrote it was killed."""
+    return size > 0 and io.pread(fd, 1, size - 1) != b"\n"
 
 
 def _is_same(path: str, fd: int) -> bool:

@@ -33,24 +33,18 @@ class Outlet:
     Attributes:
         dropped: lines that were lost since the log was whole the last time.
         dropped_in_all: lines that were lost.
-        busy: writes that are under way.
     """
 
     def __init__(self) -> None:
         self.dropped = self.dropped_in_all = 0
-        self.busy = 0
         self._is_full = self._is_torn = False
         self._lock = Lock()
 
     def put(self, fd: int, data: memoryview) -> None:
         """Write all of `data`, or count its lines; raises nothing."""
-        self.busy += 1
-        try:
-            done = 0 if self._is_full else self._write(fd, data)
-            if done < len(data):
-                self._drop(data, done)
-        finally:
-            self.busy -= 1
+        done = 0 if self._is_full else self._write(fd, data)
+        if done < len(data):
+            self._drop(data, done)
 
     def shut(self) -> None:
         """Drop everything, until there is room."""
@@ -89,9 +83,16 @@ class Outlet:
 
 
 class _Raw(io.RawIOBase):
-    """A descriptor, as the standard library's streams want it; never closed."""
+    """A descriptor, as the standard library's streams want it; never closed.
+
+    Attributes:
+        busy: whether somebody is writing, and holds the lock of the stream above for that.
+        written: bytes.
+    """
 
     def __init__(self, fd: int, outlet: Outlet) -> None:
+        self.busy = False
+        self.written = 0
         self._fd = fd
         self._outlet = outlet
 
@@ -102,9 +103,44 @@ class _Raw(io.RawIOBase):
         return self._fd
 
     def write(self, data: Any, /) -> int:
-        view = memoryview(data)
-        self._outlet.put(self._fd, view)
-        return len(view)
+        self.busy = True
+        try:
+            self._outlet.put(self._fd, memoryview(data))
+        finally:
+            self.busy = False
+        self.written += len(data)
+        return len(data)
+
+
+class _Stream:
+    """sys.stdout or sys.stderr: two in turn, one that writes each line and one that buffers.
+
+    Nobody waits here for the lock of a stream in which another thread prints: it would not be had before that pauses.
+    """
+
+    def __init__(self, name: str, fd: int, outlet: Outlet) -> None:
+        self._name = name
+        self._raws = _Raw(fd, outlet), _Raw(fd, outlet)
+        self._calm, self._flood = (_text(fd, raw) for raw in self._raws)
+        self._calm.reconfigure(line_buffering=True)
+        self._before = 0
+        setattr(sys, name, self._calm)
+        setattr(sys, f"__{name}__", self._calm)  # what the interpreter prints at its very end, too
+
+    def flush(self) -> None:
+        """Bring to the log what waits; what is being written gets there without this."""
+        for text, raw in zip((self._calm, self._flood), self._raws, strict=True):
+            if not raw.busy:
+                text.flush()
+
+    def adapt(self) -> None:
+        """Buffer from now on if it is a flood, else write line by line; somebody else's stream stays."""
+        written = sum(raw.written for raw in self._raws)
+        grown, self._before = written - self._before, written
+        wanted, other = (self._flood, self._calm) if grown >= FLOOD_SIZE else (self._calm, self._flood)
+        if getattr(sys, self._name) is other:
+            setattr(sys, self._name, wanted)
+            self.flush()
 
 
 class Streams:
@@ -115,42 +151,30 @@ class Streams:
     """
 
     def __init__(self, outlet: Outlet, *, flush: bool = True) -> None:
-        self._outlet = outlet
-        self._is_flood = False
         self._before = (sys.stdout, sys.stderr, sys.__stdout__, sys.__stderr__)
         for stream in self._before if flush else ():
             if stream is not None:
                 stream.flush()
-        self._both = [_text(fd, outlet) for fd in (1, 2)]
-        sys.stdout, sys.stderr = self._both
-        # what the interpreter prints at its very end, too
-        sys.__stdout__, sys.__stderr__ = self._both  # type: ignore[misc]
+        self._both = _Stream("stdout", 1, outlet), _Stream("stderr", 2, outlet)
 
     def flush(self) -> None:
-        """Bring to the log what waits.
+        """Bring to the log what waits."""
+        for stream in self._both:
+            stream.flush()
 
-        Not while another thread writes out its buffer: two that wait for a stream's lock may get it in the other
-        order, and what is in a flood gets there without this.
-        """
-        if not (self._is_flood and self._outlet.busy):
-            for stream in self._both:
-                stream.flush()
-
-    def adapt(self, grown: int) -> None:
-        """Buffer if the log grew by as many bytes as a flood brings, else write line by line."""
-        is_flood = grown >= FLOOD_SIZE
-        if is_flood != self._is_flood:
-            self._is_flood = is_flood
-            for stream in self._both:
-                stream.reconfigure(line_buffering=not is_flood)
+    def look(self) -> None:
+        """Bring to the log what waits, and see how much it is."""
+        for stream in self._both:
+            stream.flush()
+            stream.adapt()
 
 
-def _text(fd: int, outlet: Outlet) -> io.TextIOWrapper:
+def _text(fd: int, raw: _Raw) -> io.TextIOWrapper:
     buffer = io.BufferedWriter(io.FileIO(fd, "wb", closefd=False), BUFFER_SIZE)
-    text = io.TextIOWrapper(buffer, encoding="utf-8", errors="backslashreplace", line_buffering=True)
+    text = io.TextIOWrapper(buffer, encoding="utf-8", errors="backslashreplace")
     # A text stream asks at every write whether its file is closed: quickly of a FileIO, in 0.1 us of anything else,
     # a third of what printing costs. So it is made above a FileIO, and the buffer between gets ours afterwards.
-    buffer.__init__(_Raw(fd, outlet), BUFFER_SIZE)  # type: ignore[misc]
+    buffer.__init__(raw, BUFFER_SIZE)  # type: ignore[misc]
     return text
 
 

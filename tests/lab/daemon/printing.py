@@ -9,6 +9,7 @@ import re
 import signal
 import threading
 import traceback
+from contextlib import suppress
 from pathlib import Path
 from threading import Event, Thread
 
@@ -44,9 +45,10 @@ class Printer:
         return self.status
 
     def kill(self):
-        if not self.has_ended():
-            os.kill(self.pid, signal.SIGKILL)
-            self.wait()
+        """End it, and in any case what it has begun: it leads a group of processes."""
+        with suppress(ProcessLookupError):
+            os.killpg(self.pid, signal.SIGKILL)
+        self.wait()
 
 
 def _live(home, work, every, forwards):

@@ -331,7 +331,8 @@ def test_what_a_child_printed_survives_a_daemon_that_is_killed(printer, home, ru
 
     one = printer(work, every=0)
     wait_until((home / "begun").exists)
-    one.kill()
+    os.kill(one.pid, signal.SIGKILL)
+    one.wait()
     text = run(lambda _log: wait_until(lambda: "right\n" in whole(home)))
     assert text == "copied\nleft\nright\n"
     assert not [*Path(home, ".ave/run").glob("*.children*")]
