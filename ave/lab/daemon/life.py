@@ -112,11 +112,11 @@ class Life:
 
     def _begin(self) -> None:
         service = self.service
+        service.prepare()  # first: what is wrong with the configuration is told before anything is touched
         taking = self._take()
         try:
             self._house.begin()
             hickup.follow_forks(service.home)
-            service.prepare()
             self._sockets |= notify.given_sockets()
             for name, address in service.listeners.items():
                 if name not in self._sockets:

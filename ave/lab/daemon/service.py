@@ -80,7 +80,7 @@ class Service:
     def prepare(self) -> None:
         """Check all that can be checked without touching anything; what this raises ends the start.
 
-        During a restart the old process still does everything.
+        Called first of all; during a restart the old process still does everything.
         """
 
     def open(self, sockets: dict[str, socket.socket]) -> None:
