@@ -163,6 +163,25 @@ def test_l3_a_new_one_that_fails_to_start_says_why_and_leaves_the_old_one_servin
     served_by(oven, new)
 
 
+def test_l3_a_new_one_that_is_told_to_end_while_it_waits_does_so_at_once(oven, monkeypatch):
+    old = serving(oven)
+
+    def reached(name):
+        if name == "handover-ready":
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    monkeypatch.setattr(io, "reached", reached)
+    with RemoteControl(("", oven.port), None, 30) as remote:
+        remote.pid()
+        baking = threading.Thread(target=remote.bake, args=(3,))
+        baking.start()
+        with pytest.raises(AveException, match="told to end before it had taken over"):
+            oven.start(take_over=True)
+        assert baking.is_alive(), "the old one was still busy, so the new one waited for it"
+        baking.join()
+    served_by(oven, old)
+
+
 def test_l3_kills_at_any_moment_end_with_one_that_serves(oven):
     random = dice("L3")
     for _ in range(scaled(40)):

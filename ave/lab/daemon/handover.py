@@ -23,14 +23,17 @@ from __future__ import annotations
 
 import logging
 import socket
+import time
 from typing import TYPE_CHECKING, Any
 
 from ave import io
-from ave.exceptions import AveException, ConnectionClosed, ConnectionFailed, ConnectionRefused
+from ave.exceptions import AveException, ConnectionClosed, ConnectionFailed, ConnectionRefused, ConnectionTimeout
 from ave.lab.daemon import notify
 from ave.lab.daemon.channel import Talk
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from ave.lab.daemon.life import Life
 
 __all__ = ["Taking", "give"]
@@ -39,6 +42,7 @@ log = logging.getLogger(__name__)
 
 #: Seconds for one step of the other process: to check everything, to end the work.
 STEP_S = 60.0
+LISTEN_S = 0.1
 
 #: Seconds after which a process that has closed its end has ended, too, if it is going to.
 GONE_S = 10.0
@@ -46,6 +50,10 @@ GONE_S = 10.0
 
 class Taking:
     """The new process's part.
+
+    Args:
+        path: of the old one's control socket.
+        is_told_to_end: asked again and again.
 
     Attributes:
         lock: the descriptor that holds the lock of the pid file.
@@ -57,13 +65,14 @@ class Taking:
         AveException (every step): the old one goes on, and why.
     """
 
-    def __init__(self, path: str) -> None:
+    def __init__(self, path: str, is_told_to_end: Callable[[], bool]) -> None:
         self.is_alone = False
+        self._is_told_to_end = is_told_to_end
         self._talk = talk = Talk.begin(path)
         io.reached("handover-connected")
         try:
             talk.say({"what": "hand-over"})
-            heard = self._heard(talk.hear(STEP_S))
+            heard = self._hear()
             self.lock, *descriptors = talk.descriptors
             talk.descriptors = []
         except ConnectionFailed as error:
@@ -107,15 +116,26 @@ class Taking:
             return
         try:
             self._talk.say({"done": done})
-            self._heard(self._talk.hear(STEP_S))
+            self._hear()
         except ConnectionClosed as error:
             peer = self._talk.peer
             if peer is not None and not peer.ends_within(GONE_S):
                 raise AveException("the process that serves has stopped handing over, and serves on") from error
             self.is_alone = True
 
-    @staticmethod
-    def _heard(answer: dict[str, Any]) -> dict[str, Any]:
+    def _hear(self) -> dict[str, Any]:
+        """Wait for the next word, but not when this process is told to end."""
+        deadline = time.monotonic() + STEP_S
+        while True:
+            try:
+                answer = self._talk.hear(LISTEN_S)
+            except ConnectionTimeout:
+                if self._is_told_to_end():
+                    raise AveException("it was told to end before it had taken over") from None
+                if time.monotonic() >= deadline:
+                    raise
+            else:
+                break
         if "error" in answer:
             raise AveException(str(answer["error"]))
         return answer

@@ -156,7 +156,7 @@ class Life:
         path = self.service.path("pid")
         if self._take_over:
             with suppress(ConnectionRefused):
-                taking = Taking(self.service.path("sock"))
+                taking = Taking(self.service.path("sock"), self.signals.is_end)
                 self._sockets = taking.sockets
                 self._pid_file = PidFile(path, taking.lock)
                 return taking

@@ -53,7 +53,7 @@ class OvenService(ControlService):
     def begin(self):
         if self.broken == "begin":
             raise RuntimeError("there is no flour")
-        with suppress(FileNotFoundError):
+        with suppress(FileNotFoundError, ValueError):  # it may have been killed while it wrote that
             other = int(self.worker.read_text())
             # one that was killed has let go of its lock a moment before it is gone
             try:
