@@ -138,4 +138,6 @@ def locked(home: str) -> Iterator[bool]:
     try:
         yield is_free(fd)
     finally:
+        # a child that was forked meanwhile has the descriptor, too: closing it would not give the lock back
+        fcntl.flock(fd, fcntl.LOCK_UN)
         os.close(fd)

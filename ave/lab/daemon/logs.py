@@ -19,6 +19,7 @@ from contextlib import contextmanager
 from threading import RLock
 from typing import TYPE_CHECKING
 
+from ave import home as homes
 from ave import io
 from ave.exceptions import AveException
 from ave.lab import config
@@ -252,9 +253,12 @@ class Log:
             self._notes.turn(number, is_alone=False, size=0)
 
     def _be_child(self) -> None:
-        """Print, in a forked child, where children print."""
+        """Print, in a forked child, where children print, and let go of logs, locks and notes."""
         for fd in self._fds:
             os.dup2(self._children.fd, fd)
+        home = os.path.realpath(self.home)
+        places = homes.ave(home, "logs"), homes.ave(home, "run", f"{self.name}."), homes.ave(home, "run", "logs.")
+        _let_go({*self._fds, self._children.fd}, places)
         self._outlet = Outlet()
         self._streams = Streams(self._outlet, flush=False)
         if self._notes:
@@ -319,6 +323,22 @@ def _buffer_lines_of_c() -> None:
 
 
 # Forked children
+
+
+def _let_go(kept: set[int], places: tuple[str, ...]) -> None:
+    """Let go of files below these places.
+
+    The numbers stay taken: an object that came along from the parent may close its number once more.
+    """
+    nothing = os.open(os.devnull, os.O_RDWR | os.O_CLOEXEC)
+    for name in os.listdir("/proc/self/fd"):
+        try:
+            if int(name) not in kept and os.readlink(f"/proc/self/fd/{name}").startswith(places):
+                os.dup2(nothing, int(name), inheritable=False)
+        except OSError:
+            pass  # the one that lists them
+    os.close(nothing)
+
 
 _opened: list[Log] = []
 

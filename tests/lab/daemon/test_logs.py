@@ -16,6 +16,7 @@ import pytest
 from printing import NAME, configure, logs, open_logs, printer, run, whole  # noqa: F401 - the fixtures
 
 from ave.exceptions import AveException
+from ave.lab.daemon import logfiles
 from ave.lab.daemon.logs import Log
 from ave.testing import wait_until
 
@@ -308,6 +309,22 @@ def test_a_forked_child_prints_there_by_itself(run, home):  # noqa: F811
         wait_until(lambda: "child []\n" in whole(home))
 
     assert run(work).count("parent") == 1
+
+
+def test_a_forked_child_takes_no_lock_along(run, home):  # noqa: F811
+    def work(log):
+        with logfiles.locked(str(home)) as mine:
+            pid = os.fork()
+            if pid == 0:
+                signal.pause()
+        held = [entry for entry in os.listdir(f"/proc/{pid}/fd") if int(entry) > 2]
+        wait_until(lambda: not [fd for fd in held if "logs.lock" in os.readlink(f"/proc/{pid}/fd/{fd}")])
+        with logfiles.locked(str(home)) as mine_again:
+            print(mine, mine_again)
+        os.kill(pid, signal.SIGKILL)
+        os.waitpid(pid, 0)
+
+    assert run(work, every=0) == "True True\n"
 
 
 def test_a_line_of_a_child_is_not_cut_by_one_of_the_daemon(run, home):  # noqa: F811
