@@ -390,8 +390,9 @@ EMITTER = [
 ]
 
 from logd_rows import LOGD  # noqa: E402 - it needs the class above
+from logs_rows import LOGS_ROWS  # noqa: E402 - as above
 
-MUTANTS = [*EMITTER, *LOGD]
+MUTANTS = [*EMITTER, *LOGD, *LOGS_ROWS]
 
 from service_rows import SERVICES  # noqa: E402 - as above
 
