@@ -132,7 +132,10 @@ class _Feed:
 
     def copy(self, put: Callable[[memoryview], None], *, is_over: bool = False) -> None:
         """Copy whole lines; all there is if `is_over`."""
-        if not is_over and os.fstat(self._data).st_size - self._position > LAG_MAX:
+        waiting = os.fstat(self._data).st_size - self._position
+        if not waiting:
+            return
+        if waiting > LAG_MAX and not is_over:
             self._leave_out(put)
         for _ in range(CHUNKS) if not is_over else count():
             data = io.pread(self._data, CHUNK, self._position)

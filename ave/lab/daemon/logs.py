@@ -15,7 +15,6 @@ import fcntl
 import os
 import sys
 import time
-from contextlib import contextmanager
 from threading import RLock
 from typing import TYPE_CHECKING
 
@@ -41,7 +40,9 @@ SHARE = 8
 #: Seconds that `open` waits for another process that rotates at this moment.
 OPEN_S = 5.0
 
-#: Seconds: see `_promptly`.
+#: Seconds within which a look has the interpreter's lock back after each system call. A thread that does nothing but
+#: print lets go of it only when another has waited for so long: with the usual 5 ms, a look that has 15 calls would
+#: come too late for the quota.
 SWITCH_S = 0.0005
 
 #: How printf is to buffer, from stdio.h: line by line.
@@ -115,17 +116,24 @@ class Log:
         """Do what is due: copy what children printed, rotate, keep the quota, compress."""
         if os.getpid() != self._pid:
             return
-        with _promptly():
-            with self._lock:
-                self._children.adopt()
-                self.settle()
-                grown = self._look()
-                self._streams.look()
-            if self.number:
-                self._outlet.recover(self._fds[-1], self.name)
-            self._quota.check(grown)
-            if told := self._quota.news():
-                self.say(told)
+        usual = sys.getswitchinterval()
+        sys.setswitchinterval(SWITCH_S)
+        try:
+            self._check()
+        finally:
+            sys.setswitchinterval(usual)
+
+    def _check(self) -> None:
+        with self._lock:
+            self._streams.look()
+            self._children.adopt()
+            self._children.copy()
+            grown = self._look()
+        if self.number:
+            self._outlet.recover(self._fds[-1], self.name)
+        self._quota.check(grown)
+        if told := self._quota.news():
+            self.say(told)
 
     def settle(self) -> tuple[int, int]:
         """Bring into the log what was printed until now.
@@ -263,21 +271,6 @@ class Log:
         self._streams = Streams(self._outlet, flush=False)
         if self._notes:
             self._notes.stop()
-
-
-@contextmanager
-def _promptly() -> Iterator[None]:
-    """Have the interpreter's lock back within half a millisecond of each system call.
-
-    A thread that does nothing but print lets go of it only when another has waited for as long as this: with the
-    usual 5 ms, a look that has 15 calls would come too late for the quota.
-    """
-    usual = sys.getswitchinterval()
-    sys.setswitchinterval(SWITCH_S)
-    try:
-        yield
-    finally:
-        sys.setswitchinterval(usual)
 
 
 def _size(fd: int) -> int:

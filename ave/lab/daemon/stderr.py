@@ -68,6 +68,7 @@ class Forwarder:
         self._noted = (0, 0, 0)
         self._is_middle = False
         self._path = ""
+        self._active = logfiles.active(home, name)
         self._inode = 0
         self._budget = float(BURST)
         self._then = self._grown_at = time.monotonic()
@@ -123,6 +124,8 @@ class Forwarder:
         for _ in range(CHUNKS):
             if not self._path and not self._find():
                 return
+            if self._is_idle():
+                break
             data, is_last = self._read()
             moved = self._take(data, is_last=is_last)
             if is_last and not moved:
@@ -155,10 +158,14 @@ class Forwarder:
         """Return the paths of all files by their numbers; where a file is there twice, the one not compressed."""
         found = [file for file in logfiles.closed(self._home)[0] if file.service == self._name]
         there = {file.number: file.path for file in sorted(found, key=lambda file: file.path, reverse=True)}
-        active = logfiles.active(self._home, self._name)
-        if os.path.exists(active):
-            there[max(1, logfiles.number(self._home, self._name))] = active
+        if os.path.exists(self._active):
+            there[max(1, logfiles.number(self._home, self._name))] = self._active
         return there
+
+    def _is_idle(self) -> bool:
+        """Tell whether all of the log that is written to is read."""
+        info = os.stat(self._path)
+        return info.st_ino == self._inode and info.st_size == self._offset and self._path == self._active
 
     def _turn(self, number: int) -> None:
         """Begin with another file."""
@@ -182,7 +189,7 @@ class Forwarder:
                 self._offset = 0  # it is another file than the note meant
             if info.st_size != self._size:
                 self._size, self._grown_at = info.st_size, time.monotonic()
-            is_closed = self._path != logfiles.active(self._home, self._name) and self._is_left(fd)
+            is_closed = self._path != self._active and self._is_left(fd)
             data = io.pread(fd, CHUNK, self._offset)
             return data, is_closed and len(data) < CHUNK
         finally:

@@ -123,22 +123,28 @@ class _Stream:
         self._raws = _Raw(fd, outlet), _Raw(fd, outlet)
         self._calm, self._flood = (_text(fd, raw) for raw in self._raws)
         self._calm.reconfigure(line_buffering=True)
+        self._is_used = False
         self._before = 0
         setattr(sys, name, self._calm)
         setattr(sys, f"__{name}__", self._calm)  # what the interpreter prints at its very end, too
 
     def flush(self) -> None:
         """Bring to the log what waits; what is being written gets there without this."""
-        for text, raw in zip((self._calm, self._flood), self._raws, strict=True):
-            if not raw.busy:
-                text.flush()
+        calm, flood = self._raws
+        if not calm.busy:
+            self._calm.flush()
+        if self._is_used and not flood.busy:
+            self._flood.flush()
 
-    def adapt(self) -> None:
-        """Buffer from now on if it is a flood, else write line by line; somebody else's stream stays."""
-        written = sum(raw.written for raw in self._raws)
+    def look(self) -> None:
+        """Flush; then buffer from now on if it is a flood, else write line by line. Somebody else's stream stays."""
+        self.flush()
+        calm, flood = self._raws
+        written = calm.written + flood.written
         grown, self._before = written - self._before, written
         wanted, other = (self._flood, self._calm) if grown >= FLOOD_SIZE else (self._calm, self._flood)
         if getattr(sys, self._name) is other:
+            self._is_used = True  # for good: who kept it may print into it at any time
             setattr(sys, self._name, wanted)
             self.flush()
 
@@ -165,8 +171,7 @@ class Streams:
     def look(self) -> None:
         """Bring to the log what waits, and see how much it is."""
         for stream in self._both:
-            stream.flush()
-            stream.adapt()
+            stream.look()
 
 
 def _text(fd: int, raw: _Raw) -> io.TextIOWrapper:
