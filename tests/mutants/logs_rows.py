@@ -48,8 +48,8 @@ LOGS_ROWS = [
     ),
     Mutant(
         *("L1", "the end of a compressed log is missing", COMPRESS),
-        "        self._packed.close()\n        self._file.flush()\n",
-        "        self._file.flush()\n",
+        "            self._packed.write(data)\n            return\n",
+        "            self._packed.write(data)\n",
         f"{TEST_LOGS} -k closed_logs_are_compressed",
     ),
     Mutant(
