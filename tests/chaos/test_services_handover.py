@@ -11,6 +11,7 @@ from scale import dice, scaled
 
 from ave import io
 from ave.exceptions import AveException, ConnectionClosed, ConnectionRefused
+from ave.lab.daemon import served
 from ave.network import RemoteControl, disconnect, find_free_port
 from ave.testing import wait_until
 from tests.lab.daemon.ovens import OvenService, end, gone, is_running
@@ -180,6 +181,21 @@ def test_l3_a_new_one_that_is_told_to_end_while_it_waits_does_so_at_once(oven, m
         assert baking.is_alive(), "the old one was still busy, so the new one waited for it"
         baking.join()
     served_by(oven, old)
+
+
+def test_l3_an_old_one_that_is_too_busy_to_hand_over_says_so_and_serves_on(oven, monkeypatch):
+    monkeypatch.setattr(served, "HAND_S", 0.2)
+    old = oven.start(take_over=True)
+    served_by(oven, old)
+    with RemoteControl(("", oven.port), None, 30) as remote:
+        remote.pid()
+        baking = threading.Thread(target=remote.bake, args=(2,))
+        baking.start()
+        with pytest.raises(AveException, match=r"does not hand over: a method of ave-oven takes longer than 0\.2 s"):
+            oven.start(take_over=True)
+        baking.join()
+    served_by(oven, old)
+    monkeypatch.undo()
 
 
 def test_l3_kills_at_any_moment_end_with_one_that_serves(oven):

@@ -24,6 +24,7 @@ from __future__ import annotations
 import logging
 import socket
 import time
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from ave import io
@@ -162,8 +163,10 @@ def give(life: Life, talk: Talk) -> None:
         io.reached("handover-rested")
         talk.say({"do": "work"})
         talk.hear(STEP_S)
-    except (ConnectionFailed, OSError) as error:
+    except (AveException, OSError) as error:
         _go_on(life, undo, error)
+        with suppress(ConnectionClosed):
+            talk.say({"error": f"the process that serves does not hand over: {error}"})
     else:
         pid = talk.peer.pid if talk.peer else 0
         log.info("handed over to process %d", pid, extra={"action": "handed_over"})
@@ -178,5 +181,8 @@ def _go_on(life: Life, undo: list[Any], error: Exception) -> None:
         return
     log.error("the restart has failed, this process serves on: %s", error, extra={"action": "handover_failed"})
     while undo:
-        undo.pop()()
+        try:
+            undo.pop()()
+        except AveException as failed:
+            log.error("%s", failed, extra={"action": "handover_failed"})
     life.lead_again()

@@ -22,8 +22,10 @@ __all__ = ["House"]
 
 log = logging.getLogger(__name__)
 
-#: Seconds between two rounds, and between two looks at what can be removed under a running service.
+#: Seconds between two rounds with a log, and without one; between two looks at what can be removed under a running
+#: service.
 ROUND_S = 0.05
+QUIET_ROUND_S = 0.5
 LOOK_S = 1.0
 
 
@@ -49,11 +51,13 @@ class House:
     def begin(self) -> None:
         """Send what is printed to where it belongs, and begin to look after that; ConfigError as of `Log`."""
         service = self._service
+        given = (1, service.stdout), (2, service.stderr)
+        self._health.watch_errors()
         if self._has_log:
             self._log = Log(service.home, service.name)
             self._forwarder = Forwarder(service.home, service.name)
-            self._log.open()
-        for fd, handle in ((1, service.stdout), (2, service.stderr)):
+            self._log.open(tuple(fd for fd, handle in given if handle is None))
+        for fd, handle in given:
             if handle is not None:
                 os.dup2(handle.fileno(), fd)
         self._thread = Thread(target=self._keep, name="house", daemon=True)
@@ -91,7 +95,7 @@ class House:
     def _keep(self) -> None:
         watchdog_s = notify.watchdog_s()
         next_look = next_sign = time.monotonic()
-        while not self._ending.wait(ROUND_S):
+        while not self._ending.wait(QUIET_ROUND_S if self._log is None else ROUND_S):
             now = time.monotonic()
             if self._log is not None:
                 self._guarded(self._log.check)

@@ -30,7 +30,7 @@ class Printing(Service):
 
     def serve(self):
         print("hello from Python", flush=True)
-        os.system("echo hello from a child; echo and its stderr >&2")
+        subprocess.run("echo hello from a child; echo and its stderr >&2", shell=True, check=True)
         print("to stderr", file=sys.stderr, flush=True)
         if self.serve_error:
             raise RuntimeError(self.serve_error)
@@ -237,6 +237,31 @@ def test_a_restart_of_one_that_was_killed_starts_it(made):
     os.kill(service.start(), signal.SIGKILL)
     new = service.start(take_over=True)
     assert command.state(service)[1]["pid"] == new
+
+
+# Its command line
+
+
+def test_a_program_that_is_told_nothing_says_so(made, capsys):
+    assert command.run(Printing, [], about="Print.") == command.NO_ACTION
+    assert capsys.readouterr().err.endswith("ERROR: no action specified\n")
+
+
+def test_a_program_has_all_actions_without_a_word_of_its_own(made, capsys):
+    service = made(Printing)
+    home = ["--home", service.home]
+    for arguments, code in (
+        (["--status"], 3),
+        (["--start"], 0),
+        (["--status"], 0),
+        (["--restart"], 0),
+        (["--stop"], 0),
+    ):
+        assert command.run(Printing, [*arguments, *home], about="Print.") == code
+    assert re.match(
+        rf"ave-printing does not run\nave-printing serves {service.home} \(pid \d+\)\nave-printing \S+ runs since ",
+        capsys.readouterr().out,
+    )
 
 
 # What it says of itself
