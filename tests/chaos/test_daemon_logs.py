@@ -194,14 +194,14 @@ def size_of(directory):
 
 @pytest.mark.slow
 def test_the_quota_holds_in_a_flood_and_counts_what_it_takes(printer, home):  # noqa: F811
-    quota, lines, line = 10 << 20, scaled(16_000_000), "x" * 55
+    quota, lines, line = 10 << 20, scaled(16_000_000), "x" * 54
     configure(home, logs_quota_bytes=quota)
     counts = Counts(str(home / "counts"), 1)
 
     def work(_log):
         for n in range(0, lines, 100):
             for m in range(n, n + 100):
-                print(f"{m:07d}", line)
+                print(f"{m:08d}", line)
             counts.set(0, "a", n + 100)
         sys.stdout.flush()
         wait_until(lambda: size_of(home / ".ave/logs") <= quota, timeout=1)
@@ -216,7 +216,7 @@ def test_the_quota_holds_in_a_flood_and_counts_what_it_takes(printer, home):  # 
     over = [(size - quota, recent(samples, at)) for at, size, _ in samples if size > quota]
     assert [pair for pair in over if pair[0] > pair[1]] == []
     text = whole(home)
-    left = re.findall(r"^(\d{7}) x{55}$", text, re.MULTILINE)
+    left = re.findall(r"^(\d{8}) x{54}$", text, re.MULTILINE)
     assert [*map(int, left)] == list(range(int(left[0]), lines))
     told = re.findall(rf"to stay within the quota of {quota} bytes; since the start \d+ logs, (\d+) lines", text)
     assert 0 <= int(told[-1]) - int(left[0]) <= 1000  # besides, the lines that told of it and are gone themselves

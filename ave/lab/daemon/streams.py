@@ -7,13 +7,14 @@ to a plain file, and what it printed is in the log a twentieth of a second later
 from __future__ import annotations
 
 import io
+import logging
 import os
 import sys
 from threading import Lock
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from typing import Any
+    from typing import Any, TextIO
 
 __all__ = ["Outlet", "Streams"]
 
@@ -162,6 +163,7 @@ class Streams:
             if stream is not None:
                 stream.flush()
         self._both = _Stream("stdout", 1, outlet), _Stream("stderr", 2, outlet)
+        _lead_handlers(self._before)
 
     def flush(self) -> None:
         """Bring to the log what waits."""
@@ -172,6 +174,14 @@ class Streams:
         """Bring to the log what waits, and see how much it is."""
         for stream in self._both:
             stream.look()
+
+
+def _lead_handlers(before: tuple[TextIO | None, ...]) -> None:
+    """Let the handlers of `logging` that print to streams of before print to ours."""
+    for handler in logging.getLogger().handlers:
+        if isinstance(handler, logging.StreamHandler) and handler.stream in before:
+            # not by setStream, which waits for the lock of the old one
+            handler.stream = sys.stdout if handler.stream in before[::2] else sys.stderr
 
 
 def _text(fd: int, raw: _Raw) -> io.TextIOWrapper:

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import ctypes
 import gzip
+import logging
 import os
 import shutil
 import signal
@@ -51,6 +52,16 @@ def test_whoever_prints_is_heard(run):  # noqa: F811
     text = run(work)
     assert text.startswith("print\nstderr åäö\nwrite\nprintf\n")
     assert "ZeroDivisionError" in text
+
+
+def test_what_logging_prints_comes_this_way_too(run):  # noqa: F811
+    handler = logging.StreamHandler(sys.stderr)
+    logging.getLogger().addHandler(handler)
+    try:
+        text = run(lambda _log: (logging.getLogger().warning("logged"), print(handler.stream is sys.stderr)))
+    finally:
+        logging.getLogger().removeHandler(handler)
+    assert text == "logged\nTrue\n"
 
 
 def test_what_cannot_be_encoded_is_printed_all_the_same(run):  # noqa: F811
