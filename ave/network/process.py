@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from types import FrameType
     from typing import Any, NoReturn
 
-__all__ = ["Process", "forget_fds"]
+__all__ = ["Process"]
 
 #: What the process exits with when SIGTERM ends it, and when its target raises.
 TERMINATED, FAILED = 15, 1
@@ -152,7 +152,7 @@ class Process:
             signal.signal(signal.SIGTERM, _terminated)
             signal.signal(signal.SIGINT, signal.SIG_DFL)
             self.pid = None
-            forget_fds({0, 1, 2, report, *self.kept_fds()})
+            _forget_fds({0, 1, 2, report, *self.kept_fds()})
             _name_and_bind(self.proc_name, parent)
             try:
                 self.initialize()
@@ -180,7 +180,7 @@ def _terminated(_signal: int, _frame: FrameType | None) -> NoReturn:
     raise SystemExit(TERMINATED)
 
 
-def forget_fds(kept: set[int]) -> None:
+def _forget_fds(kept: set[int]) -> None:
     """Let go of what the parent had open.
 
     The numbers stay taken: an object that came along from the parent closes its number once more when it is collected,
