@@ -193,9 +193,11 @@ def size_of(directory):
 
 
 @pytest.mark.slow
-def test_the_quota_holds_in_a_flood_and_counts_what_it_takes(printer, home):  # noqa: F811
+@pytest.mark.parametrize("forwards", [False, True])
+def test_the_quota_holds_in_a_flood_and_counts_what_it_takes(printer, home, forwards):  # noqa: F811
     quota, lines, line = 10 << 20, scaled(16_000_000), "x" * 54
     configure(home, logs_quota_bytes=quota)
+    configure(home, "panotti", stderr=forwards)
     counts = Counts(str(home / "counts"), 1)
 
     def work(_log):
@@ -206,7 +208,7 @@ def test_the_quota_holds_in_a_flood_and_counts_what_it_takes(printer, home):  # 
         sys.stdout.flush()
         wait_until(lambda: size_of(home / ".ave/logs") <= quota, timeout=1)
 
-    one = printer(work, every=0.05)
+    one = printer(work, every=0.05, forwards=forwards)
     samples = []
     while not one.has_ended():
         if (home / ".ave/logs").exists():

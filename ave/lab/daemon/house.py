@@ -70,6 +70,8 @@ class House:
         """
         with self._leading:
             self._look = look
+            if look is None and self._forwarder is not None:
+                self._forwarder.release()
 
     @property
     def log_path(self) -> str:

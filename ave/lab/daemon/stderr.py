@@ -26,10 +26,15 @@ RATE = 256 * 1024
 BURST = 4 << 20
 RECORD_COST = 200
 
-#: Bytes that are read at once, and how often in one check, which is not to keep its thread long.
-CHUNK = 256 * 1024
-CHUNKS = 16
-RECORDS = 200
+#: Bytes that are read at once, and looked at for lines.
+CHUNK = 1 << 20
+WINDOW = 64 * 1024
+
+#: Seconds that a check takes: its thread has a log to rotate.
+CHECK_S = 0.01
+
+#: Bytes of one file that may wait; of more, lines are left out.
+LAG_MAX = 4 << 20
 
 #: Seconds without a new byte after which a traceback is taken as it is.
 QUIET_S = 0.3
@@ -71,7 +76,7 @@ class Forwarder:
         self._active = logfiles.active(home, name)
         self._inode = 0
         self._budget = float(BURST)
-        self._then = self._grown_at = time.monotonic()
+        self._then = self._until = self._grown_at = time.monotonic()
         self._size = 0
         self._wait_until = 0.0
 
@@ -89,6 +94,13 @@ class Forwarder:
         except OSError:
             self._path = ""  # removed or renamed under our eyes: looked for again
         self._save()
+
+    def release(self) -> None:
+        """Leave the rest to another instance; `check` would take the lock again."""
+        if self._lock >= 0:
+            io.close(self._lock)
+            self._lock = -1
+            self._path = ""
 
     def _has_lock(self) -> bool:
         """Tell whether this instance is the one; what another has noted is taken over with the lock."""
@@ -120,8 +132,8 @@ class Forwarder:
                 pass  # tried again at the next check
 
     def _go_on(self) -> None:
-        self._records = RECORDS
-        for _ in range(CHUNKS):
+        self._until = time.monotonic() + CHECK_S
+        while not self._is_over():
             if not self._path and not self._find():
                 return
             if self._is_idle():
@@ -130,7 +142,7 @@ class Forwarder:
             moved = self._take(data, is_last=is_last)
             if is_last and not moved:
                 self._turn(self._number + 1)
-            elif not moved or self._records <= 0:
+            elif not moved:
                 break
         if self._left_out and self._budget > RECORD_COST:
             self._emit("", self._offset)
@@ -199,6 +211,10 @@ class Forwarder:
         """Tell whether nobody writes to a closed file any more, or only somebody who has no business there."""
         return logfiles.is_free(fd) or self._is_quiet(HELD_S)
 
+    def _is_over(self) -> bool:
+        """Tell whether this check has had its time."""
+        return time.monotonic() > self._until
+
     def _is_quiet(self, seconds: float) -> bool:
         return time.monotonic() - self._grown_at >= seconds
 
@@ -207,25 +223,28 @@ class Forwarder:
     def _take(self, data: bytes, *, is_last: bool) -> bool:
         """Forward what is complete of `data`; tell whether there was any."""
         begin = self._offset
-        is_all = is_last or self._is_quiet(QUIET_S)
-        for piece in pieces(data, is_all=is_all, is_middle=self._is_middle):
-            if self._budget <= 0:
-                self._leave_out(data[self._offset - begin :])
-                break
-            self._forward(data[piece.begin : piece.end], continued=piece.continued)
-            if self._records <= 0:
+        if self._budget <= 0 or self._size - begin > LAG_MAX:
+            self._leave_out(data)
+            return self._offset > begin
+        is_all = (is_last or self._is_quiet(QUIET_S)) and len(data) <= WINDOW
+        for piece in pieces(data[:WINDOW], is_all=is_all, is_middle=self._is_middle):
+            is_told = self._forward(data[piece.begin : piece.end], continued=piece.continued)
+            if is_told and (self._budget <= 0 or self._is_over()):
                 break
         else:
-            if is_last and (rest := data[self._offset - begin :]):
+            if is_last and len(data) <= WINDOW and (rest := data[self._offset - begin :]):
                 self._forward(rest, continued=self._is_middle)
         return self._offset > begin
 
-    def _forward(self, piece: bytes, *, continued: bool) -> None:
+    def _forward(self, piece: bytes, *, continued: bool) -> bool:
+        """Forward a piece; tell whether it says anything, as an empty line does not."""
         text = piece.decode("utf-8", "backslashreplace").removesuffix("\n")
-        if text.strip():  # an empty line says nothing
+        is_told = bool(text.strip())
+        if is_told:
             self._emit(text, self._offset, continued=continued)
         self._offset += len(piece)
         self._is_middle = not piece.endswith(b"\n")
+        return is_told
 
     def _leave_out(self, data: bytes) -> None:
         """Only count what is over the rate."""
@@ -242,7 +261,6 @@ class Forwarder:
             body["continued"] = True
         if self._left_out:
             body["left_out"] = self._left_out
-        self._records -= 1
         self._budget -= RECORD_COST + len(text)
         try:
             spool.append("stderr", self._runs.guid_at(offset), body, source=self._name, home=self._home)

@@ -26,6 +26,7 @@ def home(tmp_path, monkeypatch):
     monkeypatch.setenv("AVE_HOME", str(tmp_path / "home"))
     (tmp_path / "home").mkdir()
     configure(tmp_path / "home", "panotti", enabled=True, stderr=True)
+    monkeypatch.setattr(stderr, "CHECK_S", 5)  # one check is to do it all, however busy the machine is
     _forget()
     yield tmp_path / "home"
     _forget()
@@ -95,7 +96,7 @@ def test_nothing_is_told_twice_and_a_restart_goes_on(log_file, forwarder, home):
     forwarder.check()
     forwarder.check()
     log_file.append(b"two\n")
-    os.close(forwarder._lock)
+    forwarder.release()
     Forwarder(str(home), NAME).check()
     assert texts(home) == ["one", "two"]
 
@@ -107,7 +108,7 @@ def test_of_two_instances_one_forwards_until_it_ends(log_file, forwarder, home):
     log_file.append(b"two\n")
     other.check()
     assert texts(home) == ["one"]
-    os.close(forwarder._lock)
+    forwarder.release()
     other.check()
     assert texts(home) == ["one", "two"]
 
@@ -220,10 +221,28 @@ def test_what_was_left_out_is_told_though_nothing_else_comes(log_file, forwarder
     assert texts(home)[1] == ""
 
 
-def test_a_check_takes_no_long_time_however_much_there_is(log_file, forwarder, home):
-    log_file.append(b"x\n" * 100_000)
+def test_a_check_ends_when_its_time_is_over(log_file, forwarder, home, monkeypatch):
+    monkeypatch.setattr(stderr, "CHECK_S", -1)
+    log_file.append(b"x\n" * 100)
     forwarder.check()
-    assert len(texts(home)) == stderr.RECORDS
+    assert texts(home) == []
+    monkeypatch.setattr(stderr, "CHECK_S", 1)
+    forwarder.check()
+    assert len(texts(home)) == 100
+
+
+def test_who_is_far_behind_leaves_out_what_is_between(log_file, forwarder, home, monkeypatch):
+    monkeypatch.setattr(stderr, "CHECK_S", 1)
+    log_file.append(b"far\n" * stderr.LAG_MAX)
+    forwarder.check()
+    found = told(home)
+    assert (
+        sum(record.body.get("left_out", 0) + bool(record.body["text"]) for record in found)
+        + ((4 * stderr.LAG_MAX - forwarder._offset) // 4)
+        + forwarder._left_out
+        == stderr.LAG_MAX
+    )
+    assert forwarder._offset >= 3 * stderr.LAG_MAX
 
 
 def test_a_full_spool_costs_lines_that_it_counts_itself(log_file, forwarder, home, monkeypatch):
