@@ -11,9 +11,21 @@ from contextvars import ContextVar
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable
+    from contextvars import Token
     from typing import Any
 
-__all__ = ["Call", "current", "current_guid", "enter", "leave", "new_span", "new_trace", "parse_traceparent"]
+__all__ = [
+    "Call",
+    "current",
+    "current_guid",
+    "enter",
+    "leave",
+    "new_span",
+    "new_trace",
+    "observer",
+    "parse_traceparent",
+]
 
 _HEX = frozenset("0123456789abcdef")
 
@@ -36,11 +48,24 @@ class Call:
 
 _current: ContextVar[Call | None] = ContextVar("ave.call", default=None)
 
-#: Begin to serve a call, or to work; what it returns goes to `leave`.
-enter = _current.set
+#: Called as `observer(guid, begins)` when a call made for a run begins and when it ends; None: nobody wants to know.
+observer: Callable[[str, bool], None] | None = None
 
-#: End what `enter` began.
-leave = _current.reset
+
+def enter(call: Call | None) -> Token[Call | None]:
+    """Begin to serve a call, or to work, for None outside any; what it returns goes to `leave`."""
+    if observer is not None and call is not None and call.guid:
+        observer(call.guid, True)
+    return _current.set(call)
+
+
+def leave(token: Token[Call | None]) -> None:
+    """End what `enter` began."""
+    call = _current.get()
+    _current.reset(token)
+    if observer is not None and call is not None and call.guid:
+        observer(call.guid, False)
+
 
 #: Return the call that is being served, or the work that is being done; None outside any.
 current = _current.get

@@ -33,6 +33,7 @@ SETTINGS: dict[str, dict[str, tuple[type | tuple[type, ...], Any]]] = {
         "password": (str, None),
         "required": (bool, True),
         "spool": (dict, {}),
+        "stderr": (bool, False),
         "trace": ((bool, dict), False),
         "console": ((bool, dict), False),
     },

@@ -136,6 +136,13 @@ class Connection:
             return "write" if "Write" in type(error).__name__ else "read"
         return None
 
+    def cork(self, *, is_corked: bool) -> None:
+        """Keep back the end of what is sent from now on; `half_close` lets it go, and the peer gets both at once."""
+        try:
+            self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_CORK, is_corked)
+        except OSError:
+            pass  # no TCP, or gone
+
     def half_close(self) -> None:
         """Say that no more will come, so that the peer still reads what was sent."""
         try:

@@ -23,7 +23,7 @@ from ave.spool import WAITING_S
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     import ssl
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable
     from typing import Any
 
     from ave import context
@@ -212,6 +212,33 @@ class Control(Process):
         Clients that connect meanwhile wait in it; none is refused.
         """
         return None if self._server is None else self._server.stop_listening()
+
+    def take_over(self, listener: sockets.socket) -> None:
+        """Accept clients from a listening socket: of another `Control`, or the one that `hand_over` returned."""
+        self._require_server().listen(listener)
+
+    def retire(self, seconds: float) -> None:
+        """Accept no more clients, and end `run` when those that are here have gone.
+
+        Each is let go after its next reply, and connects anew for its next call; who calls no more is waited for.
+
+        Args:
+            seconds: after which `run` ends in any case.
+        """
+        self.stop_listening()
+        if self._loop is not None:
+            self._loop.patience(seconds, lambda _: self.stop()).begin(self)
+            self._require_server().retire(self.stop)
+
+    def call_soon(self, act: Callable[[], object]) -> None:
+        """Have `run` call something between two requests; from any thread. What is above is not for other threads.
+
+        Raises:
+            UsageError: it is not serving.
+        """
+        if self._loop is None:
+            raise UsageError(f"{self.proc_name} is not serving")
+        self._loop.call(act)
 
     # For classes that extend this
 

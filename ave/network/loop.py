@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import select
 import time
+from collections import deque
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -40,12 +41,13 @@ class Loop:
         # those in which something is due: nearly always none
         self._patiences: set[Patience] = set()
         self._ready: dict[Callable[[Any], object], dict[Any, None]] = {}
+        self._calls: deque[Callable[[], object]] = deque()
         # the time during which nobody was listened to
         self._deaf = 0.0
         self._wake_read, self._wake_write = os.pipe()
         os.set_blocking(self._wake_read, False)
         os.set_blocking(self._wake_write, False)
-        self.watch(self._wake_read, lambda _mask: os.read(self._wake_read, 4096))
+        self.watch(self._wake_read, self._woken)
 
     def watch(self, what: Any, act: Callable[[int], object], events: int = READ) -> None:
         """Call `act(events)` whenever `what` can be read or written without waiting; again, to change the events.
@@ -69,6 +71,11 @@ class Loop:
         """Call `act(what)` once in the next round, after those whose descriptor is ready."""
         self._ready.setdefault(act, {})[what] = None
 
+    def call(self, act: Callable[[], object]) -> None:
+        """Call `act()` in the next round; from any thread."""
+        self._calls.append(act)
+        self._wake()
+
     def patience(self, seconds: float, overdue: Callable[[Any], object]) -> Patience:
         """Make a queue of what must happen within so many seconds; `overdue(item)` is called when it did not."""
         return Patience(seconds, overdue, self.time, self._patiences)
@@ -80,10 +87,7 @@ class Loop:
     def stop(self) -> None:
         """End `run` after this round; from any thread, and from signal handlers."""
         self._running = False
-        try:
-            os.write(self._wake_write, b"!")
-        except OSError:
-            pass  # it has been told often enough, or is closed
+        self._wake()
 
     def run(self) -> None:
         """Serve until `stop`."""
@@ -95,6 +99,17 @@ class Loop:
         self._epoll.close()
         os.close(self._wake_read)
         os.close(self._wake_write)
+
+    def _wake(self) -> None:
+        try:
+            os.write(self._wake_write, b"!")
+        except OSError:
+            pass  # it has been told often enough, or is closed
+
+    def _woken(self, _mask: int) -> None:
+        os.read(self._wake_read, 4096)
+        while self._calls:
+            self._calls.popleft()()
 
     def _round(self) -> None:
         events = self._epoll.poll(self._sleep())

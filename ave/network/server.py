@@ -21,6 +21,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     import socket
     import ssl
+    from collections.abc import Callable
 
     from ave.network.loop import Loop
 
@@ -121,6 +122,7 @@ class Server:
         self._legacy = legacy
         self._tls = tls
         self._listener: socket.socket | None = None
+        self._finished: Callable[[], object] | None = None
         # the first is the one that was quiet longest
         self._unauthenticated: dict[Peer, None] = {}
         self._handshakes = loop.patience(HANDSHAKE_S, self.end)
@@ -144,6 +146,16 @@ class Server:
             self._pauses.end(listener)
         return listener
 
+    def retire(self, finished: Callable[[], object]) -> None:
+        """Let each peer go after its next reply, when it cannot have another request under way.
+
+        Args:
+            finished: called when none is left.
+        """
+        self._finished = finished
+        if not self.peers:
+            finished()
+
     def add(self, sock: socket.socket, key: bytes | None) -> Peer:
         """Serve a connected socket without a handshake and without MACs."""
         peer = Peer(sock, self._limit)
@@ -160,6 +172,8 @@ class Server:
         self._unauthenticated.pop(peer, None)
         for patience in (self._handshakes, self._messages, self._stalls, self._lingers):
             patience.end(peer)
+        if self._finished is not None and not self.peers:
+            self._finished()
 
     def end(self, peer: Peer) -> None:
         """Close a connection; the service is told if it was established."""
@@ -334,8 +348,20 @@ class Server:
             return
         reply = self._service.answer(peer, message)
         if reply is not None and peer in self.peers:
-            self._after_send(peer, is_there=peer.send(reply))
+            self._reply(peer, reply)
         self._service.answered()
+
+    def _reply(self, peer: Peer, reply: bytes) -> None:
+        # who retires ends the connection with the reply: a request that came after it would be lost
+        is_last = self._finished is not None and not peer.frames.size
+        if is_last:
+            peer.cork(is_corked=True)
+        self._after_send(peer, is_there=peer.send(reply))
+        if is_last and peer in self.peers:
+            if peer.waiting():
+                peer.cork(is_corked=False)
+            else:
+                self._leave(peer)
 
     def _after_send(self, peer: Peer, *, is_there: bool) -> None:
         """Wait for a peer that does not take its reply."""
@@ -360,11 +386,15 @@ class Server:
         """Tell a peer why it has to go, and give it a moment to read that."""
         details = {"type": error.details["type"], "message": f"got invalid RPC from client, {error}. disconnect"}
         message = encode({"exception": details})
-        was_open = peer.state == OPEN
-        is_there = peer.send(message) if was_open else peer.send_open(message)
+        is_there = peer.send(message) if peer.state == OPEN else peer.send_open(message)
         if not is_there or peer.waiting():
             self.end(peer)
-            return
+        else:
+            self._leave(peer)
+
+    def _leave(self, peer: Peer) -> None:
+        """Serve a peer no more, and give it a moment to read what it was sent."""
+        was_open = peer.state == OPEN
         peer.state = LEAVING
         peer.half_close()
         peer.frames.drop()

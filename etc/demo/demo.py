@@ -35,8 +35,10 @@ def main() -> int:
     HOME.mkdir(exist_ok=True)
     os.environ["AVE_HOME"] = str(HOME)
     os.environ["PATH"] = f"{BIN}{os.pathsep}{os.environ['PATH']}"
+    # in a container there may be nobody else
+    os.environ["AVE_ALLOW_ROOT"] = "1"
     ave("config", "--bootstrap")
-    with boiler(), service("ave-logd"):
+    with boiler(), services():
         guid = prepared()
         print(f"\nrunning the job {TREE / JOB['path']}, logging to {LOG}\nGUID: {guid}", flush=True)
         status = vcsjob.execute_job(str(TREE), JOB, env=["PATH", "BOILER_PORT"], log_path=str(LOG), guid=guid)
@@ -81,19 +83,13 @@ def boiler() -> Iterator[None]:
 
 
 @contextmanager
-def service(name: str) -> Iterator[None]:
-    """Keep a service of this virtual environment running for a while, its messages in a file of the home."""
-    log = HOME / f"{name}.log"
-    with log.open("w", encoding="utf-8") as messages:
-        # a session of its own: Ctrl-C is for the demo, which then ends it in order
-        process = subprocess.Popen([BIN / name], stderr=messages, start_new_session=True)
+def services() -> Iterator[None]:
+    """Keep the services of the home running for a while."""
     try:
+        ave("up")
         yield
     finally:
-        if process.poll() is not None:
-            print(f"\n{name} ended by itself with {process.returncode}:\n{log.read_text(encoding='utf-8')}")
-        process.terminate()
-        process.wait(timeout=10)
+        ave("down")
 
 
 def where_to_look(guid: str) -> None:

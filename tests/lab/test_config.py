@@ -119,7 +119,11 @@ def test_no_secret_shows_where_settings_and_routes_are_printed(home, write):
         ("panotti", {"url": "http://\ud800/"}, '"url" has characters that cannot be printed; mend the value'),
         ("logd", {"batch_records": 0}, '"batch_records" must be from 1 to 10000, found 0; mend the value'),
         ("mysql", {"pasword": "x"}, 'unknown key "pasword"; did you mean "password"?'),
-        ("logd", {"zzz": 1}, 'unknown key "zzz"; known: batch_records, retry_max_s'),
+        (
+            "logd",
+            {"zzz": 1},
+            'unknown key "zzz"; known: batch_records, retry_max_s, logs_quota_bytes, log_rotate_bytes, log_rotate_s',
+        ),
         (
             "mysql",
             '{"url": "x",\n "port" 80}',

@@ -12,7 +12,8 @@ EMBEDDED = "ave/lab/stores/embedded.py"
 LEDGER = "ave/lab/logd/ledger.py"
 LETTERS = "ave/lab/logd/letters.py"
 PLACES = "ave/lab/logd/places.py"
-PROGRAM = "ave/lab/logd/program.py"
+LIFE = "ave/lab/daemon/life.py"
+PID_FILE = "ave/lab/daemon/pidfile.py"
 SHIPPER = "ave/lab/logd/shipper.py"
 WATCH = "ave/lab/logd/watch.py"
 
@@ -170,7 +171,7 @@ LOGD = [
         "tests/lab/logd/test_letters.py -k crash_cut",
     ),
     Mutant(
-        *("R6", "two of them serve one home", PROGRAM),
+        *("R6", "two of them serve one home", PID_FILE),
         "            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)\n",
         "            fcntl.flock(fd, fcntl.LOCK_SH | fcntl.LOCK_NB)\n",
         "tests/lab/logd/test_logd_program.py -k second_one",
@@ -295,9 +296,9 @@ LOGD = [
         f"{TEST_FAULTS} -k r18",
     ),
     Mutant(
-        *("R19", "a home that cannot be used is a traceback", PROGRAM),
-        "    except OSError as error:\n",
-        "    except KeyError as error:\n",
+        *("R19", "a home that cannot be used is a traceback", LIFE),
+        "        except OSError as error:\n            where = ",
+        "        except KeyError as error:\n            where = ",
         f"{TEST_FAULTS} -k r19",
     ),
     Mutant(
@@ -337,9 +338,9 @@ LOGD = [
         f"{TEST_SIGNALS} -k any_moment",
     ),
     Mutant(
-        *("R22", "a reload ends it when it begins", PROGRAM),
-        "    signal.signal(signal.SIGHUP, lambda *_: daemon.reload())\n",
-        "    signal.signal(signal.SIGHUP, lambda *_: daemon.stop())\n",
+        *("R22", "a reload ends it when it begins", LIFE),
+        "                self.service.reload()\n",
+        "                return 0\n",
         f"{TEST_SIGNALS} -k keeps_the_old_one",
     ),
     Mutant(

@@ -390,7 +390,9 @@ EMITTER = [
 ]
 
 from logd_rows import LOGD  # noqa: E402 - it needs the class above
+from logs_rows import LOGS  # noqa: E402 - as above
 from rpc_rows import RPC  # noqa: E402 - as above
 from scheduler_rows import SCHEDULERS  # noqa: E402 - as above
+from service_rows import SERVICES  # noqa: E402 - as above
 
-MUTANTS = [*EMITTER, *LOGD, *RPC, *SCHEDULERS]
+MUTANTS = [*EMITTER, *LOGD, *LOGS, *RPC, *SCHEDULERS, *SERVICES]

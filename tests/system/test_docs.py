@@ -100,8 +100,9 @@ def test_the_tutorial_can_be_followed_word_by_word(tmp_path):
     )
     script = "\n".join(textwrap.dedent(block) for block in blocks)
     environment = {"PATH": f"{here}:{os.environ['PATH']}", "HOME": str(tmp_path), "TMPDIR": str(tmp_path)}
+    environment["AVE_ALLOW_ROOT"] = "1"  # as the text says
     done = subprocess.run(
-        ["bash", "-euc", f"trap 'kill $(jobs -p) 2>/dev/null || true' EXIT\n{script}"],
+        ["bash", "-euc", f"trap 'ave down' EXIT\n{script}"],
         cwd=tmp_path,
         env=environment,
         capture_output=True,

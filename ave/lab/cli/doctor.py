@@ -4,10 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from ave import home as homes
-from ave import io
 from ave.exceptions import ConfigError, StoreUnavailable
-from ave.lab.cli import host
+from ave.lab.cli import host, running
 from ave.lab.cli.contents import look
 from ave.lab.cli.finding import OK, WARNING, WRONG, Finding
 from ave.lab.cli.output import many, seconds, size
@@ -57,23 +55,6 @@ def _stores(home: str) -> Iterator[Finding]:
             store.close()
 
 
-def _daemon(home: str) -> Iterator[Finding]:
-    if not _is_served(homes.ave(home, "run", "ave-logd.lock")):
-        yield Finding(WRONG, "ave-logd", "does not run, so nothing is brought to the stores", "start it: ave-logd")
-
-
-def _is_served(path: str) -> bool:
-    """Tell whether an ave-logd holds its lock."""
-    try:
-        fd = io.open_read(path)
-    except FileNotFoundError:
-        return False
-    try:
-        return not io.is_unlocked(fd)
-    finally:
-        io.close(fd)
-
-
 def _contents(home: str) -> Iterator[Finding]:
     found = look(home)
     if found.quota_bytes and found.bytes >= found.quota_bytes * QUOTA_SHARE:
@@ -108,7 +89,9 @@ _CHECKS: tuple[tuple[str, Callable[[str], Iterator[Finding]]], ...] = (
     ("disk", host.disk),
     ("file system", host.file_system),
     ("clock", host.clock),
-    ("ave-logd", _daemon),
+    ("services", running.running),
+    ("logs", running.logs),
+    ("units", running.units),
     ("stores", _stores),
     ("waiting", _contents),
 )

@@ -65,7 +65,7 @@ def _check(run: Run) -> None:
 def doctor(run: Run, as_json: bool) -> None:
     """Tell what is wrong on this host.
 
-    Looks at rights, configuration, spool, disk, file system, clock, ave-logd and stores.
+    Looks at rights, configuration, spool, disk, file system, clock, services with their logs and units, and stores.
 
     \b
     Examples:

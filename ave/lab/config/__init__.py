@@ -39,7 +39,7 @@ _FIRST: dict[str, dict[str, Any]] = {
     "workspace": {"root": "$HOME/workspaces", "tools": {}},
     "decibel": {"enabled": True, "url": DEFAULT_URL},
     "mysql": {"enabled": True, "url": DEFAULT_URL},
-    "logd": {key: default for key, (_, default) in SETTINGS["logd"].items()},
+    "logd": {key: default for key, (_, default) in SETTINGS["logd"].items() if default is not None},
 }
 
 #: Files whose lack is told: without the one shouts are dropped, without the other there is no workspace.

@@ -37,7 +37,13 @@ SETTINGS: dict[str, dict[str, tuple[Any, Any]]] = {
     "mysql": {**_STORE, "db": (str, None)},
     "elasticsearch": {**_STORE, "api_key": (str, None)},
     "logstash": _STORE,
-    "logd": {"batch_records": (int, 1000), "retry_max_s": (int, 60)},
+    "logd": {
+        "batch_records": (int, 1000),
+        "retry_max_s": (int, 60),
+        "logs_quota_bytes": (int, None),
+        "log_rotate_bytes": (int, 16 << 20),
+        "log_rotate_s": (int, 86_400),
+    },
     **homes.SETTINGS,
 }
 
@@ -46,6 +52,9 @@ _VALUES: dict[str, range | tuple[str, ...]] = {
     "port": range(1, 65536),
     "batch_records": range(1, 10_001),
     "retry_max_s": range(1, 3601),
+    "logs_quota_bytes": range(100_000, 1 << 50),
+    "log_rotate_bytes": range(10_000, 1 << 40),
+    "log_rotate_s": range(1, 366 * 86_400),
     "rpc": ("http", "ave"),
 }
 

@@ -11,7 +11,7 @@ __all__ = ["main"]
 def main(argv: list[str] | None = None) -> int:
     """Run the program; returns its exit code."""
     # they wait until the daemon can take them: a reload just after the start must not end it
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, (signal.SIGTERM, signal.SIGINT, signal.SIGHUP))
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGUSR1))
     try:
         try:
             from ave.lab.logd.program import run  # noqa: PLC0415 - needs the extra `lab`, which may not be there

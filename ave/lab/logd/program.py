@@ -1,35 +1,24 @@
-"""The command line and the signals of ave-logd; what it does is in `ave.lab.logd.daemon`."""
+"""ave-logd as a service: its command line, and how the framework's steps become those of the daemon."""
 
 from __future__ import annotations
 
-import argparse
-import fcntl
-import logging
-import os
-import signal
-import sys
-from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from ave import __version__, io
-from ave import home as homes
-from ave.exceptions import AveException, ConfigError
+from ave.lab import config, daemon
 from ave.lab.config import Routing
 from ave.lab.logd.daemon import Daemon
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    import argparse
+    from typing import Self
 
-__all__ = ["run"]
-
-log = logging.getLogger(__name__)
-
-#: What ends the daemon, and what makes it read its configuration again.
-SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
+__all__ = ["LogdService", "run"]
 
 EXAMPLES = """\
 examples:
-  ave-logd                 serve until SIGTERM; SIGHUP reads the configuration again
+  ave-logd --start         become a daemon; its messages go to .ave/logs/ave-logd.log
+  ave-logd --restart       replace it by what is installed now, without a gap
+  ave-logd                 serve in the foreground until SIGTERM; SIGHUP reads the configuration again
   ave-logd --once          bring what is in the spool to the stores, then end
   ave-logd --home /srv/ave another home than that of this user
 """
@@ -37,72 +26,73 @@ examples:
 
 def run(argv: list[str]) -> int:
     """Run ave-logd. 0: ended as asked; 1: something could not be delivered, or another one runs; 2: usage."""
-    options = _parser().parse_args(argv)
-    logging.basicConfig(
-        level=logging.INFO, format="%(asctime)s ave-logd %(levelname)s: %(message)s", stream=sys.stderr, force=True
-    )
-    try:
-        home = homes.find(options.home)
-        routing = Routing.read(home)
-        with _alone(home):
-            daemon = Daemon(home, routing)
-            with _obeying(daemon):
-                return daemon.drain() if options.once else daemon.serve()
-    except ConfigError as error:
-        return _fail(str(error), 2)
-    except AveException as error:
-        return _fail(str(error), 1)
-    except OSError as error:
-        return _fail(f"{error.filename or home}: {error.strerror}; `ave doctor` tells the mend", 1)
+    about = "Bring what the host's spool keeps into the stores that the configuration names."
+    return daemon.run(LogdService, argv, about=about, examples=EXAMPLES)
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="ave-logd",
-        description="Bring what the host's spool keeps into the stores that the configuration names.",
-        epilog=EXAMPLES,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    parser.add_argument("--once", action="store_true", help="end as soon as the spool is drained")
-    parser.add_argument("--foreground", action="store_true", help="serve in the foreground, as it always does")
-    parser.add_argument("--home", metavar="DIR", help="the directory that holds .ave (default: $AVE_HOME, ~)")
-    parser.add_argument("--version", action="version", version=f"ave-logd {__version__}")
-    return parser
+class LogdService(daemon.Service):
+    """The service: it has no clients, all it does is work.
 
+    Args:
+        once: end as soon as the spool is drained.
+    """
 
-def _fail(message: str, code: int) -> int:
-    sys.stderr.write(f"ave-logd: {message}\n")
-    return code
+    name = "ave-logd"
+    default_action = "foreground"
 
+    def __init__(self, home: str, *, once: bool = False, **streams: Any) -> None:
+        super().__init__(home, **streams)
+        self._once = once
+        self._routing = Routing(())
+        self._daemon: Daemon | None = None
 
-@contextmanager
-def _obeying(daemon: Daemon) -> Iterator[None]:
-    """Let signals reach the daemon, those that came since `main` began included."""
-    for number in SIGNALS:
-        signal.signal(number, lambda *_: daemon.stop())
-    signal.signal(signal.SIGHUP, lambda *_: daemon.reload())
-    signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)
-    try:
-        yield
-    finally:
-        for number in SIGNALS:
-            signal.signal(number, signal.SIG_IGN)  # it ends already, and its exit code is to say how
+    @classmethod
+    def add_options(cls, parser: argparse.ArgumentParser) -> None:
+        """Add `--once`."""
+        parser.add_argument("--once", action="store_true", help="end as soon as the spool is drained")
 
+    @classmethod
+    def made(cls, home: str, options: argparse.Namespace) -> Self:
+        """Make the service."""
+        return cls(home, once=options.once)
 
-@contextmanager
-def _alone(home: str) -> Iterator[None]:
-    """Hold the lock that makes this the only ave-logd of the home."""
-    path = homes.ave(home, "run", "ave-logd.lock")
-    io.make_dirs(os.path.dirname(path))
-    fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
-    try:
-        try:
-            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            pid = os.pread(fd, 32, 0).decode("ascii", "replace").strip()
-            raise AveException(f"another ave-logd serves {home} already (pid {pid}); stop that one first") from error
-        os.ftruncate(fd, 0)
-        os.pwrite(fd, b"%d\n" % os.getpid(), 0)
-        yield
-    finally:
-        os.close(fd)
+    def prepare(self) -> None:
+        """Read the configuration."""
+        self._routing = Routing.read(self.home)
+        config.load("logd", self.home)
+        for problem in config.unknown_stores(self._routing, self.home):
+            raise problem.error()
+
+    def begin(self) -> None:
+        """Open the books."""
+        self._daemon = Daemon(self.home, self._routing)
+
+    def work(self) -> int:
+        """Ship."""
+        assert self._daemon is not None
+        return self._daemon.drain() if self._once else self._daemon.serve()
+
+    def rest(self) -> None:
+        """Ship no more after the batches that are under way."""
+        super().rest()
+        if self._daemon is not None:
+            self._daemon.stop()
+
+    def reload(self) -> None:
+        """Read the configuration again."""
+        if self._daemon is not None:
+            self._daemon.reload()
+
+    def gauges(self) -> dict[str, float]:
+        """Return how many bytes wait for each store."""
+        if self._daemon is None:
+            return {}
+        waiting = {f"waiting_bytes.{one.store_name}": one.waiting() for one in self._daemon.shippers}
+        return {"segments": len(self._daemon.watch.segments), **waiting}
+
+    def health(self) -> dict[str, Any]:
+        """Return what each store, and the books, have to complain about."""
+        if self._daemon is None:
+            return {}
+        stores = {one.store_name: one.failure or "ok" for one in self._daemon.shippers}
+        return {"stores": stores, "books": self._daemon.failure or "ok"}

@@ -105,6 +105,11 @@ class Shipper(Thread):
             self._cursor.close()
         self._store = self._cursor = None
 
+    def waiting(self) -> int:
+        """Return how many bytes of the spool it has not been past; from any thread."""
+        positions = self._cursor.positions if self._cursor else {}
+        return sum(seen.size - positions.get(name, (0, 0))[0] for name, seen in self.watch.segments.items())
+
     def step(self) -> bool:
         """Ship one batch; tell whether there was one. A failure is noted in `failure`, never raised."""
         try:

@@ -55,7 +55,8 @@ def test_without_ave_logd_something_is_wrong(ave, home):
     ran = ave("doctor")
     assert ran.code == 1
     assert (
-        "WRONG    ave-logd: does not run, so nothing is brought to the stores\n  mend: start it: ave-logd\n" in ran.out
+        "WRONG    ave-logd: does not run, so nothing is brought to the stores\n  mend: start it: ave-logd --start\n"
+        in ran.out
     )
     assert well(home)
 
