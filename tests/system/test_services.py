@@ -121,7 +121,7 @@ def test_a_service_that_cannot_start_says_why_and_a_restart_leaves_the_old_one(h
     Path(path).write_text('{"enabled": "yes"}')
     code, _, err = run(LOGD, "--restart")
     assert code == 2
-    assert err.startswith("ave-logd: panotti ")
+    assert err.startswith("ave-logd: ")
     assert path in err
     assert run(LOGD, "--status")[0] == 0
     run(LOGD, "--stop")
