@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from importlib import import_module
 from typing import TYPE_CHECKING
 
 from ave.exceptions import ConfigError
@@ -14,15 +15,25 @@ if TYPE_CHECKING:
 __all__ = ["STORES", "Rejected", "Store", "open_store", "order", "resolved", "store_class"]
 
 
-def _panotti_rpc(url: str, kinds: Collection[str], *, readonly: bool = False) -> Store:
-    # sockets are for those whose Panotti is reached by them
-    from ave.lab.stores.panotti_rpc import PanottiRpcStore  # noqa: PLC0415
+def _later(module: str, name: str) -> Callable[..., Store]:
+    """Put off loading a module, and its client library, until somebody has such a store."""
 
-    return PanottiRpcStore(url, kinds, readonly=readonly)
+    def make(url: str, kinds: Collection[str], *, readonly: bool = False) -> Store:
+        made: Store = getattr(import_module(f"ave.lab.stores.{module}"), name)(url, kinds, readonly=readonly)
+        return made
+
+    return make
 
 
 #: Scheme -> what makes the store: called as `(url, kinds, readonly=...)`, opens nothing yet.
-STORES: dict[str, Callable[..., Store]] = {"ave": _panotti_rpc, "sqlite": EmbeddedStore}
+STORES: dict[str, Callable[..., Store]] = {
+    "ave": _later("panotti_rpc", "PanottiRpcStore"),
+    "couchdb": _later("couchdb", "CouchStore"),
+    "elasticsearch": _later("elasticsearch", "ElasticsearchStore"),
+    "elasticsearch+http": _later("elasticsearch", "ElasticsearchStore"),
+    "elasticsearch+https": _later("elasticsearch", "ElasticsearchStore"),
+    "sqlite": EmbeddedStore,
+}
 
 #: Packages that bring a store of their own name it here: `couchdb = my.package:CouchStore`.
 GROUP = "ave.stores"
