@@ -9,9 +9,9 @@ from functools import cache
 
 import pytest
 import requests
-from tests.system.serving import ROOT, Server
 
 from ave.testing import wait_until
+from tests.system.serving import ROOT, Server
 
 THERE = ROOT / "build/opensearch"
 

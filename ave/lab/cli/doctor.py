@@ -47,7 +47,7 @@ def _stores(home: str) -> Iterator[Finding]:
     for route in Routing.read(home).routes:
         store = open_store(route.url, home, route.kinds, readonly=True)
         try:
-            store.count("")
+            store.probe()
         except (ConfigError, StoreUnavailable) as error:
             mend = "mend it; until then its records wait in the spool"
             yield Finding(WRONG if route.required else WARNING, "stores", f"{route.name}: {error}", mend)

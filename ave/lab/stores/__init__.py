@@ -32,6 +32,10 @@ STORES: dict[str, Callable[..., Store]] = {
     "elasticsearch": _later("elasticsearch", "ElasticsearchStore"),
     "elasticsearch+http": _later("elasticsearch", "ElasticsearchStore"),
     "elasticsearch+https": _later("elasticsearch", "ElasticsearchStore"),
+    "logstash": _later("logstash", "LogstashTcpStore"),
+    "logstash+http": _later("logstash", "LogstashHttpStore"),
+    "logstash+https": _later("logstash", "LogstashHttpStore"),
+    "opensearch": _later("elasticsearch", "ElasticsearchStore"),
     "sqlite": EmbeddedStore,
 }
 

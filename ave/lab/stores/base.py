@@ -38,9 +38,11 @@ class Store(ABC):
 
     Attributes:
         kinds: what it takes; the shipper offers nothing else.
+        answers: whether it can be asked for what it has; if not, `find` and `count` are UsageErrors.
     """
 
     kinds: frozenset[str]
+    answers: bool = True
 
     @abstractmethod
     def put(self, batch: Sequence[Record]) -> list[Rejected]:
@@ -83,6 +85,14 @@ class Store(ABC):
         Raises:
             StoreUnavailable, ConfigError, UsageError: as `find`.
         """
+
+    def probe(self) -> None:
+        """Return if the store can be reached and lets us in, as far as that can be told without storing anything.
+
+        Raises:
+            StoreUnavailable, ConfigError: as `find`.
+        """
+        self.count("")
 
     @abstractmethod
     def close(self) -> None:

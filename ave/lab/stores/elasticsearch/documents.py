@@ -7,20 +7,15 @@ it is looked at, under `raw`. A request has its `type`, `payload` and `source` a
 
 from __future__ import annotations
 
-from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import msgspec
 
 from ave.lab.stores.elasticsearch.fields import FIELDS, fits, fits_keys, is_small
+from ave.lab.stores.instants import instant
 from ave.record import Record
 
-__all__ = ["UnstorableError", "document", "instant", "is_astray", "month", "plain_document", "record_of"]
-
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-
-#: Times in nanoseconds that an index holds and that have a date.
-_TIMES = range(-(2**63), 2**63)
+__all__ = ["UnstorableError", "document", "is_astray", "month", "plain_document", "record_of"]
 
 #: Those that indices are named after.
 _YEARS = {str(year) for year in range(2000, 2100)}
@@ -74,9 +69,12 @@ def record_of(source: dict[str, Any]) -> Record | None:
 def month(time: int) -> str:
     """Return what the index of a time in nanoseconds is named after: its month, or `undated` for one out of our age.
 
-    So however strange times are, there are no more indices than a cluster can have. UnstorableError as `instant`.
+    So however strange times are, there are no more indices than a cluster can have. UnstorableError if it is no time.
     """
-    year, _, rest = instant(time).partition("-")
+    try:
+        year, _, rest = instant(time).partition("-")
+    except ValueError as error:
+        raise UnstorableError(f"no index can hold it: {error}") from error
     return f"{year}.{rest[:2]}" if year in _YEARS else "undated"
 
 
@@ -84,14 +82,6 @@ def is_astray(record: Record) -> bool:
     """Tell whether a record's time has nothing to do with its id, which has the time its segment was begun at."""
     begun_ns = int(record.id[:12], 16) * 1_000_000
     return not begun_ns - _DAY_NS < record.time < begun_ns + 400 * _DAY_NS
-
-
-def instant(time: int) -> str:
-    """Return a time in nanoseconds in ISO 8601, UTC, with all its digits; UnstorableError if it has no date."""
-    if time not in _TIMES:
-        raise UnstorableError(f"no index can hold it: {time} is no time in nanoseconds")
-    seconds, rest = divmod(time, 1_000_000_000)
-    return f"{(_EPOCH + timedelta(seconds=seconds)).isoformat()[:19]}.{rest:09}Z"
 
 
 def _envelope(record: Record) -> dict[str, Any]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
+import os
 import re
 from typing import Any
 from urllib.parse import parse_qsl, unquote
@@ -61,6 +62,8 @@ class Place(msgspec.Struct, frozen=True):
         insecure = options.get("insecure") == "true"
         secure = _is_secure(shown, scheme, hosts, options, insecure=insecure)
         ca = options.get("tls", "system")
+        if ca != "system" and not os.path.isfile(ca):
+            raise ConfigError(f"{shown}: there is no file {ca}; tls must be a file of certificates, or system")
         return cls(
             nodes=tuple(_node(shown, host, "https" if secure else "http") for host in hosts.split(",")),
             user=unquote(user),

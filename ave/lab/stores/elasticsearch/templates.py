@@ -1,19 +1,16 @@
 """The index template: the types of all fields, for OpenSearch and for Elasticsearch.
 
-`etc/elasticsearch` has the same as files, for labs whose administrators install them: `python -m
-ave.lab.stores.elasticsearch.templates DIRECTORY` writes them, and a test compares.
+`etc/elasticsearch` has the same as files, for labs whose administrators install them; `python -m
+ave.lab.stores.elasticsearch DIRECTORY` writes them.
 """
 
 from __future__ import annotations
 
-import json
-import sys
-from pathlib import Path
 from typing import Any
 
 from ave.lab.stores.elasticsearch.fields import DETAILS, FIELDS, PAYLOAD
 
-__all__ = ["LOCUST", "VERSION", "mappings", "template"]
+__all__ = ["FLAT", "LOCUST", "VERSION", "mappings", "template"]
 
 #: Raised by one whenever fields are added; fields are never removed or changed.
 VERSION = 1
@@ -109,14 +106,3 @@ def _type(form: str, flavour: str) -> dict[str, Any]:
 
 
 _OBJECTS = {"details": DETAILS, "payload": PAYLOAD}
-
-
-def main(directory: str) -> None:
-    """Write the templates of both kinds of server."""
-    for flavour in FLAT:
-        text = json.dumps(template(flavour), indent=1) + "\n"
-        Path(directory, f"{flavour}.json").write_text(text, encoding="utf-8")
-
-
-if __name__ == "__main__":
-    main(*sys.argv[1:])

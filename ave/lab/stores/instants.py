@@ -1,0 +1,20 @@
+"""Nanoseconds since the epoch as the text that other programs read as a time."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+
+__all__ = ["instant"]
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+
+#: Times that fit into 64 bits: of the years 1677 to 2262.
+_TIMES = range(-(2**63), 2**63)
+
+
+def instant(time: int) -> str:
+    """Return a time in nanoseconds in ISO 8601, UTC, with all its digits; ValueError if it is too large for any."""
+    if time not in _TIMES:
+        raise ValueError(f"{time} is no time in nanoseconds")
+    seconds, rest = divmod(time, 1_000_000_000)
+    return f"{(_EPOCH + timedelta(seconds=seconds)).isoformat()[:19]}.{rest:09}Z"
