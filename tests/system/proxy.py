@@ -26,11 +26,11 @@ CLIENT, SERVER = "client", "server"
 
 @dataclass(frozen=True)
 class Fault:
-    """What happens to what comes through; the counts are of bytes per connection, towards `to`.
+    """What happens to what comes through; counts are of bytes per connection.
 
     Attributes:
-        to: the side whose incoming bytes are counted: `client` gets the answers, `server` the requests.
-        latency_s: seconds that every piece is late.
+        to: towards which side bytes are counted and slow: `client` gets the answers, `server` the requests.
+        latency_s: seconds that every piece is late, both ways.
         bytes_per_s: how fast it goes, one piece of a tenth of a second after the other.
         reset_after: after so many bytes both sides get a reset.
         cut_after: after so many bytes both connections are closed in order, as if that were all.
@@ -134,7 +134,7 @@ class Proxy:
                 self._ending.wait(fault.latency_s)
             ends = fault.to == side and fault.limit is not None and self.times != 0
             room = max(0, fault.limit - count) if ends else len(data)
-            self._send(target, data[:room], fault)
+            self._send(target, data[:room], fault.bytes_per_s if fault.to == side else 0)
             count += min(room, len(data))
             self.carried[side] += min(room, len(data))
             if ends and count >= fault.limit:
@@ -142,12 +142,12 @@ class Proxy:
                 return
         pair.finish(target)
 
-    def _send(self, target, data, fault):
-        step = max(1, fault.bytes_per_s // 10) if fault.bytes_per_s else len(data) or 1
+    def _send(self, target, data, bytes_per_s):
+        step = max(1, bytes_per_s // 10) if bytes_per_s else len(data) or 1
         for begin in range(0, len(data), step):
             with suppress(OSError):
                 target.sendall(data[begin : begin + step])
-            if fault.bytes_per_s and self._ending.wait(0.1):
+            if bytes_per_s and self._ending.wait(0.1):
                 return
 
     def _end(self, pair, target, fault):

@@ -196,6 +196,7 @@ class Input(http.server.BaseHTTPRequestHandler):
     """Answers what `server.answers` says, 200 when it is empty."""
 
     protocol_version = "HTTP/1.1"
+    disable_nagle_algorithm = True
 
     def do_POST(self):
         body = self.rfile.read(int(self.headers["Content-Length"]))

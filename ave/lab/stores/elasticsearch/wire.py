@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import msgspec
 import requests
 from requests.auth import HTTPBasicAuth
-from urllib3.exceptions import HTTPError
+from urllib3 import disable_warnings
+from urllib3.exceptions import HTTPError, InsecureRequestWarning
 
 from ave.exceptions import ConfigError, StoreUnavailable
 
@@ -130,6 +131,8 @@ def _session(place: Place) -> requests.Session:
     elif place.password:
         session.headers["Authorization"] = f"ApiKey {place.password}"
     if place.insecure:
+        # told once, here, and not as a warning of Python's at every request
+        disable_warnings(InsecureRequestWarning)
         log.warning("%r is reached insecurely, as its url says", place, extra={"action": "insecure"})
     return session
 
