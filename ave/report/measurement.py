@@ -131,8 +131,9 @@ def figure(values: Mapping[str, Any], unit: str | None, better: str | None) -> T
     about = {"unit": unit, "better": better}
     # a figure that happens to be whole today is a float tomorrow
     columns = {name: {"type": "float", **{key: text for key, text in about.items() if text is not None}}}
-    others = _inferred([values])
-    return Table(name, {**others, **columns})
+    table = Table(name, columns)
+    table.columns = {**_inferred([values]), **table.columns}
+    return table
 
 
 class _Bodies:
@@ -160,7 +161,7 @@ class _Bodies:
             self.error = error
 
     def _made(
-        self, rows: Iterable[Mapping[str, Any]], columns: dict[str, dict[str, str]], declared: dict[str, dict[str, str]]
+        self, rows: Iterable[Mapping[str, Any]], columns: dict[str, dict[str, Any]], declared: dict[str, dict[str, Any]]
     ) -> Iterator[dict[str, Any]]:
         """Yield bodies, the first one with the columns: it comes to the store before the others."""
         name = self._table.name
@@ -172,7 +173,7 @@ class _Bodies:
             yield body
 
 
-def _checked(table: str, number: int, row: Mapping[str, Any], declared: dict[str, dict[str, str]]) -> dict[str, Any]:
+def _checked(table: str, number: int, row: Mapping[str, Any], declared: dict[str, dict[str, Any]]) -> dict[str, Any]:
     where = f"{table}, row {number}"
     if not hasattr(row, "keys"):
         raise UsageError(f"{where}: a row is a dict, column -> value, found {type(row).__name__}")
@@ -209,7 +210,7 @@ def _fitting(where: str, wanted: str, value: Any) -> Any:
     raise UsageError(f"{where}: is declared {wanted}, found {value!r:.100} ({type(value).__name__})")
 
 
-def _inferred(rows: Iterable[Mapping[str, Any]]) -> dict[str, dict[str, str]]:
+def _inferred(rows: Iterable[Mapping[str, Any]]) -> dict[str, dict[str, Any]]:
     types: dict[str, str] = {}
     for row in rows:
         for key, value in row.items() if hasattr(row, "keys") else ():
@@ -219,10 +220,10 @@ def _inferred(rows: Iterable[Mapping[str, Any]]) -> dict[str, dict[str, str]]:
                 known = types.setdefault(key, found)
                 if {known, found} == {"int", "float"}:
                     types[key] = "float"
-    return {key: {"type": found} for key, found in types.items() if isinstance(key, str)}
+    return {key: {"type": found, "inferred": True} for key, found in types.items() if isinstance(key, str)}
 
 
-def _tell(table: str, columns: dict[str, dict[str, str]]) -> None:
+def _tell(table: str, columns: dict[str, dict[str, Any]]) -> None:
     if table in _told:
         return
     _told.add(table)
@@ -240,7 +241,7 @@ def _checked_name(name: Any, where: str) -> str:
     raise UsageError(f"{where}: a name is a text of 1 to {NAME_MAX} characters, found {name!r:.100}")
 
 
-def _checked_column(table: str, name: str, what: Any) -> dict[str, str]:
+def _checked_column(table: str, name: str, what: Any) -> dict[str, Any]:
     column = {"type": what} if isinstance(what, str) else dict(what) if hasattr(what, "keys") else {}
     where = f'{table}, column "{name}"'
     if column.get("type") not in TYPES:

@@ -63,7 +63,8 @@ def test_columns_are_inferred_from_the_first_rows_and_that_is_told_once(home, ca
     rows = [{"a": 1, "b": "x"}, {"a": 2.5, "c": True}, {"d": None, "e": [1]}]
     assert measure("boots", rows, GUID) == 3
     measure("boots", rows, GUID)
-    inferred = {"a": {"type": "float"}, "b": {"type": "text"}, "c": {"type": "bool"}, "e": {"type": "json"}}
+    types = {"a": "float", "b": "text", "c": "bool", "e": "json"}
+    inferred = {name: {"type": kind, "inferred": True} for name, kind in types.items()}
     assert kept(home)[0]["columns"] == inferred
     assert capfd.readouterr().err == (
         "ave.report: the columns of boots are inferred: a float, b text, c bool, e json; declare them to be sure\n"
@@ -199,8 +200,8 @@ def test_a_workspace_takes_a_single_figure_with_unit_and_dimensions(home, worksp
             "row": {"boot_time": 31.0, "device": "yuga", "cold": True},
             "columns": {
                 "boot_time": {"type": "float", "unit": "s", "better": "lower"},
-                "device": {"type": "text"},
-                "cold": {"type": "bool"},
+                "device": {"type": "text", "inferred": True},
+                "cold": {"type": "bool", "inferred": True},
             },
         }
     ]

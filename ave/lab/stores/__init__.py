@@ -36,7 +36,10 @@ STORES: dict[str, Callable[..., Store]] = {
     "logstash+http": _later("logstash", "LogstashHttpStore"),
     "logstash+https": _later("logstash", "LogstashHttpStore"),
     "opensearch": _later("elasticsearch", "ElasticsearchStore"),
+    "mariadb": _later("sql", "SqlStore"),
+    "mysql": _later("sql", "SqlStore"),
     "sqlite": EmbeddedStore,
+    "sqlite+tables": _later("sql", "SqlStore"),
 }
 
 #: Packages that bring a store of their own name it here: `couchdb = my.package:CouchStore`.
@@ -59,12 +62,12 @@ def open_store(url: str, home: str, kinds: Collection[str], *, readonly: bool = 
 
 
 def resolved(url: str, home: str) -> str:
-    """Write the home into a `sqlite:` URL, so that the same file has the same URL; others stay as they are.
+    """Write the home into a URL of SQLite's, so that the same file has the same URL; others stay as they are.
 
-    ConfigError: a `sqlite:` URL without an absolute path.
+    ConfigError: such a URL without an absolute path.
     """
     scheme, _, place = url.partition(":")
-    if scheme != "sqlite":
+    if scheme not in {"sqlite", "sqlite+tables"}:
         return url
     first, _, rest = place.lstrip("/").partition("/")
     if first in {"~", "$HOME"}:
@@ -72,8 +75,8 @@ def resolved(url: str, home: str) -> str:
     else:
         root, path = "", place.lstrip("/") if place.startswith("///") else ""
     if not path:
-        raise ConfigError(f'"{url}" must be sqlite:/// and the absolute path of a file')
-    return f"sqlite://{root}/{path}"
+        raise ConfigError(f'"{url}" must be {scheme}:/// and the absolute path of a file')
+    return f"{scheme}://{root}/{path}"
 
 
 def store_class(url: str) -> Callable[..., Store]:
