@@ -9,6 +9,7 @@ What is said by `fault` holds for all that comes through from then on, on old co
 
 from __future__ import annotations
 
+import select
 import socket
 import struct
 import threading
@@ -18,8 +19,9 @@ from dataclasses import dataclass
 #: Bytes carried at once.
 PIECE = 16384
 
-#: Seconds after which a pump looks whether it is to end.
+#: Seconds after which a connection looks whether it is to end, and that a side may take to read a piece.
 LOOK_S = 0.2
+SEND_S = 10.0
 
 CLIENT, SERVER = "client", "server"
 
@@ -115,32 +117,57 @@ class Proxy:
             except OSError:
                 _reset(client)
                 continue
-            pair = _Pair(client, server)
-            self._run(self._pump, pair, client, server, SERVER)
-            self._run(self._pump, pair, server, client, CLIENT)
+            self._run(self._carry, client, server)
 
-    def _pump(self, pair, source, target, side):
-        count = 0
-        while not self._ending.is_set() and not pair.is_over:
-            data = _received(source)
-            if data is None:
-                continue
-            while data is not None and self.fault.black_hole and not self._ending.wait(0.01):
-                pass
-            if not data:
-                break
-            fault = self.fault
-            if fault.latency_s:
-                self._ending.wait(fault.latency_s)
-            ends = fault.to == side and fault.limit is not None and self.times != 0
-            room = max(0, fault.limit - count) if ends else len(data)
-            self._send(target, data[:room], fault.bytes_per_s if fault.to == side else 0)
-            count += min(room, len(data))
-            self.carried[side] += min(room, len(data))
-            if ends and count >= fault.limit:
-                self._end(pair, target, fault)
-                return
-        pair.finish(target)
+    def _carry(self, client, server):
+        """Carry one connection, both ways in one thread: no socket is closed under another one's feet."""
+        ways = {client: _Way(server, SERVER), server: _Way(client, CLIENT)}
+        for end in ways:
+            end.settimeout(SEND_S)
+        with client, server:
+            goes_on = True
+            while goes_on and ways and not self._ending.is_set():
+                if self.fault.black_hole:
+                    self._ending.wait(0.01)
+                    continue
+                ready, _, _ = select.select(list(ways), [], [], LOOK_S)
+                for source in ready:
+                    if not self.fault.black_hole and goes_on:
+                        goes_on = self._pass_on(source, ways)
+
+    def _pass_on(self, source, ways):
+        """Carry what came from one side; tell whether there still is a connection."""
+        way = ways[source]
+        try:
+            data = source.recv(PIECE)
+        except OSError:
+            _reset(way.target)
+            return False
+        if not data:
+            _finish(way.target)
+            del ways[source]
+            return True
+        fault = self.fault
+        if fault.latency_s:
+            self._ending.wait(fault.latency_s)
+        ends = fault.to == way.side and fault.limit is not None and self.times != 0
+        data = data[: max(0, fault.limit - way.count)] if ends else data
+        way.count += len(data)
+        self.carried[way.side] += len(data)
+        self._send(way.target, data, fault.bytes_per_s if fault.to == way.side else 0)
+        if not ends or way.count < fault.limit:
+            return True
+        self.happened += 1
+        if self.times is not None:
+            self.times -= 1
+        if fault.reset_after is not None:
+            _reset(source)
+            _reset(way.target)
+        elif fault.half_close_after is not None:
+            _finish(way.target)
+            del ways[source]
+            return True
+        return False
 
     def _send(self, target, data, bytes_per_s):
         step = max(1, bytes_per_s // 10) if bytes_per_s else len(data) or 1
@@ -150,59 +177,20 @@ class Proxy:
             if bytes_per_s and self._ending.wait(0.1):
                 return
 
-    def _end(self, pair, target, fault):
-        self.happened += 1
-        if self.times is not None:
-            self.times -= 1
-        if fault.reset_after is not None:
-            pair.reset()
-        elif fault.cut_after is not None:
-            pair.close()
-        else:
-            pair.finish(target)
+
+class _Way:
+    """One way of a connection: where to, which side that is, and how many bytes went there."""
+
+    def __init__(self, target, side):
+        self.target = target
+        self.side = side
+        self.count = 0
 
 
-class _Pair:
-    """The two connections of a client."""
-
-    def __init__(self, client, server):
-        self._sockets = (client, server)
-        self._finished = 0
-        self._lock = threading.Lock()
-        self.is_over = False
-        for end in self._sockets:
-            end.settimeout(LOOK_S)
-
-    def finish(self, target):
-        """Send nothing more to `target`; when both ways are finished, close."""
-        with suppress(OSError):
-            target.shutdown(socket.SHUT_WR)
-        with self._lock:
-            self._finished += 1
-            if self._finished == 2:
-                self.close()
-
-    def close(self):
-        self.is_over = True
-        for end in self._sockets:
-            with suppress(OSError):
-                end.shutdown(socket.SHUT_RDWR)
-            end.close()
-
-    def reset(self):
-        self.is_over = True
-        for end in self._sockets:
-            _reset(end)
-
-
-def _received(source):
-    """Return what came, b"" at the end, None if there was nothing yet."""
-    try:
-        return source.recv(PIECE)
-    except TimeoutError:
-        return None
-    except OSError:
-        return b""
+def _finish(target):
+    """Send nothing more there."""
+    with suppress(OSError):
+        target.shutdown(socket.SHUT_WR)
 
 
 def _reset(connection):

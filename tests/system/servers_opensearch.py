@@ -10,6 +10,7 @@ from functools import cache
 import pytest
 import requests
 
+from ave.network import find_free_port
 from ave.testing import wait_until
 from tests.system.serving import ROOT, Server
 
@@ -42,6 +43,19 @@ class Node(Server):
         except (requests.RequestException, ValueError):
             return {}
 
+    def answers(self):
+        # `wait_until_well` is waited for where it matters; nodes of a cluster start side by side
+        assert self._process.poll() is None, f"{self.name} ended: {self.log[-2000:]}"
+        return True
+
+    def wait_until_well(self, nodes=1):
+        """Wait until it has so many nodes and all their copies."""
+        wait_until(
+            lambda: (said := self.health()).get("status") == "green" and said["number_of_nodes"] == nodes,
+            120,
+            f"{self.name} to be well",
+        )
+
     def _java(self, port, directory):
         settings = {
             "path.home": directory,
@@ -61,8 +75,29 @@ def start():
     """Start one node of its own, for tests that kill it."""
     _demand()
     node = Node("opensearch", {"discovery.type": "single-node", "transport.port": "0"})
-    wait_until(lambda: node.health().get("status") == "green", 60, "OpenSearch to be green")
+    node.wait_until_well()
     return node
+
+
+@contextmanager
+def cluster(count=3):
+    """Lend a cluster of nodes in JVMs of their own."""
+    _demand()
+    ports = [find_free_port() for _ in range(count)]
+    names = [f"node-{number}" for number in range(count)]
+    common = {
+        "cluster.name": f"ave-{uuid.uuid4().hex[:8]}",
+        "cluster.initial_cluster_manager_nodes": ",".join(names),
+        "discovery.seed_hosts": ",".join(f"127.0.0.1:{port}" for port in ports),
+        "discovery.initial_state_timeout": "0s",
+    }
+    nodes = [Node(name, {**common, "transport.port": port}) for name, port in zip(names, ports, strict=True)]
+    try:
+        nodes[0].wait_until_well(count)
+        yield nodes
+    finally:
+        for node in nodes:
+            node.remove()
 
 
 @cache

@@ -19,8 +19,8 @@ __all__ = ["Line", "Outcome", "create"]
 #: Refusals that are about the document; every other is about the index, and for a person to mend.
 _OF_THE_DOCUMENT = frozenset(("mapper_parsing_exception", "document_parsing_exception", "illegal_argument_exception"))
 
-#: No part of the answer but what is looked at.
-_PATH = "/_bulk?filter_path=items.*._id,items.*.status,items.*.error,error"
+#: The server is to give up, and say so, before we do; no part of its answer comes but what is looked at.
+_PATH = "/_bulk?timeout=20s&filter_path=items.*._id,items.*.status,items.*.error,error"
 
 
 class Line(NamedTuple):

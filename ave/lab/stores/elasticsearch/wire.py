@@ -163,7 +163,8 @@ def _judged(node: str, status: int, wait: str, content: bytes) -> Answer:
     if not (200 <= status < 300 or status in {400, 404, 409, 413}):
         raise ConfigError(f"{node} is no OpenSearch or Elasticsearch: {_said(status, content)}; give the right url")
     try:
-        parsed = msgspec.json.decode(content) if content else {}
+        # cut off within its headers, an answer looks like one without content: whole ones have some
+        parsed = msgspec.json.decode(content)
     except ValueError as error:
         if status in {404, 413}:
             return Answer(status, {})
