@@ -98,6 +98,12 @@ class Couch:
                 raise
             raise explained from error
 
+    def rows(self, answer: Any, kind: type) -> list[Any]:
+        """Return an answer that is a list of things of one kind; StoreUnavailable if it is not."""
+        if isinstance(answer, list) and all(isinstance(row, kind) for row in answer):
+            return answer
+        raise StoreUnavailable(f"{self.place} answers what no CouchDB would: {str(answer)[:200]}")
+
     def close(self) -> None:
         """Close all connections."""
         if self._pool is not None:
@@ -160,7 +166,7 @@ def _strange(place: str, error: Exception) -> Exception:
 
 
 def _unexpected(place: str, status: int) -> Exception:
-    if 300 <= status < 400:
+    if status in {301, 302, 303, 307, 308}:
         return ConfigError(
             f"{place} redirects to another place, where nothing of ours goes; give that url if it is right"
         )

@@ -11,14 +11,15 @@ from __future__ import annotations
 
 import hashlib
 import re
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from typing import Any
 
 import msgspec
 
+from ave.lab.stores.instants import instant
 from ave.record import INT_MAX, INT_MIN, Record
 
-__all__ = ["TIME_MAX", "TIME_MIN", "UNSTORABLE", "document", "iso", "month", "nanoseconds", "record_of"]
+__all__ = ["TIME_MAX", "TIME_MIN", "UNSTORABLE", "document", "month", "nanoseconds", "record_of"]
 
 #: What no document can hold raises one of these in `document`.
 UNSTORABLE = (OverflowError, RecursionError, TypeError, ValueError)
@@ -44,7 +45,7 @@ def document(record: Record) -> dict[str, Any]:
     encoded = msgspec.json.encode(record.body, order="sorted")
     beside: dict[str, Any] = {
         "kind": record.kind,
-        "time": iso(record.time),
+        "time": instant(record.time),
         "host": record.host,
         "pid": record.pid,
         "source": record.source,
@@ -74,23 +75,15 @@ def record_of(kept: Any) -> Record | None:
     return Record(id=kept["_id"], guid=kept["guid"], body=body, **fields)
 
 
-def iso(time: int) -> str:
-    """Write nanoseconds since the epoch as text that sorts as they do; OverflowError outside of 64 bits."""
-    if not TIME_MIN <= time <= TIME_MAX:
-        raise OverflowError(f"its time {time} is no date")
-    seconds, rest = divmod(time, 10**9)
-    return f"{(_EPOCH + timedelta(seconds=seconds)).isoformat()[:19]}.{rest:09d}Z"
-
-
 def nanoseconds(text: str) -> int:
-    """Read what `iso` wrote."""
+    """Read what `instant` wrote."""
     whole = datetime.fromisoformat(f"{text[:19]}+00:00") - _EPOCH
     return (whole.days * 86400 + whole.seconds) * 10**9 + int(text[20:29])
 
 
 def month(time: int) -> str:
     """Return the month of nanoseconds since the epoch, in UTC: `2026-11`."""
-    return iso(time)[:7]
+    return instant(time)[:7]
 
 
 def _digest(record: Record, body: bytes) -> str:

@@ -17,8 +17,9 @@ from ave.exceptions import ConfigError, StoreUnavailable, UsageError
 from ave.lab.stores import servers
 from ave.lab.stores.base import DIFFERENT, Rejected, Store, matches, order
 from ave.lab.stores.couchdb.client import Couch, Missing, Refused
-from ave.lab.stores.couchdb.documents import TIME_MAX, TIME_MIN, UNSTORABLE, document, iso, month, record_of
+from ave.lab.stores.couchdb.documents import TIME_MAX, TIME_MIN, UNSTORABLE, document, month, record_of
 from ave.lab.stores.couchdb.views import DESIGN, LAST, design
+from ave.lab.stores.instants import instant
 from ave.lab.stores.seen import Seen
 from ave.record import KINDS
 
@@ -121,7 +122,8 @@ class CouchStore(Store):
     def _databases(self) -> list[str]:
         """Return the names of the databases there are, oldest month first."""
         ours = re.compile(rf"{re.escape(self._name)}-\d\d\d\d-\d\d")
-        return sorted(name for name in self._couch.ask("GET", "_all_dbs") if ours.fullmatch(name))
+        names = self._couch.rows(self._couch.ask("GET", "_all_dbs"), str)
+        return sorted(name for name in names if ours.fullmatch(name))
 
     def _prepare(self, database: str) -> None:
         """Make database and design document where they are missing."""
@@ -165,12 +167,12 @@ class CouchStore(Store):
             items, middle = list(records.items()), len(records) // 2
             halves = dict(items[:middle]), dict(items[middle:])
             return [rejected for half in halves for rejected in self._put_month(database, half, documents)]
-        return self._judge(database, rows, records, documents)
+        return self._judge(database, self._couch.rows(rows, dict), records, documents)
 
     def _judge(self, database: str, rows: Any, records: dict[str, Record], documents: dict[str, Any]) -> list[Rejected]:
         """Look at what became of each document."""
-        errors = {row["id"]: row for row in rows if row.get("error")}
-        if len(rows) != len(records) or {row["id"] for row in rows} != records.keys():
+        errors = {row.get("id"): row for row in rows if row.get("error")}
+        if len(rows) != len(records) or {row.get("id") for row in rows} != records.keys():
             raise StoreUnavailable(f"{self._couch.place}: {database} did not answer for each document")
         reasons = {}
         conflicts = [name for name, row in errors.items() if row["error"] == "conflict"]
@@ -191,7 +193,8 @@ class CouchStore(Store):
 
     def _lookup(self, database: str, names: list[str], *, docs: bool = True) -> list[dict[str, Any]]:
         """Return the rows of those documents that are there."""
-        rows = self._couch.ask("POST", database, "_all_docs", body={"keys": names}, include_docs=docs)["rows"]
+        answer = self._couch.ask("POST", database, "_all_docs", body={"keys": names}, include_docs=docs)
+        rows = self._couch.rows(answer.get("rows"), dict)
         return [row for row in rows if "error" not in row and not row["value"].get("deleted")]
 
     # Reading
@@ -208,8 +211,8 @@ class CouchStore(Store):
         """Give the matching records of one run, or of all, in one month."""
         view, prefix = _narrowest(query, guid)
         ends = [
-            [*prefix, iso(_clamped(query.since, TIME_MIN))],
-            [*prefix, LAST if query.until is None else iso(_clamped(query.until, TIME_MAX))],
+            [*prefix, instant(_clamped(query.since, TIME_MIN))],
+            [*prefix, LAST if query.until is None else instant(_clamped(query.until, TIME_MAX))],
         ]
         if query.newest:
             ends.reverse()
@@ -244,8 +247,7 @@ class CouchStore(Store):
                 f"{self._couch.place}: {database} has no design document {DESIGN}; ave-logd puts it there at the next "
                 "record, if it may"
             )
-        rows: list[Any] = [] if answer is None else answer["rows"]
-        return rows
+        return [] if answer is None else self._couch.rows(answer.get("rows"), dict)
 
 
 def _narrowest(query: Query, guid: str | None) -> tuple[str, list[str]]:

@@ -106,6 +106,7 @@ class Schema:
             Column("unit", text_type()),
             Column("better", String(16)),
             Column("declared", Boolean, nullable=False),
+            Column("position", Integer, nullable=False),
             **made_with,
         )
         self.records = Table(

@@ -83,18 +83,20 @@ class Catalogue:
         self.tables: dict[str, Measured] = {}
         self._months: dict[str, str] = {}
         self.load()
+        if self._is_divided:
+            self._months = _newest_months(connection)
+            connection.commit()
 
     def load(self) -> None:
         """Read it anew."""
         columns: dict[str, list[Named]] = {}
         listed = self._schema.columns
-        for row in self._connection.execute(select(listed).order_by(listed.c.table_name, listed.c.sql_name)):
+        for row in self._connection.execute(select(listed).order_by(listed.c.table_name, listed.c.position)):
             columns.setdefault(row.table_name, []).append(Named(row.name, row.sql_name, row.type, row.declared))
         self.tables = {
             row.name: Measured(row.name, columns.get(row.sql_name, ()), self._options)
             for row in self._connection.execute(select(self._schema.tables))
         }
-        self._months = _newest_months(self._connection) if self._is_divided else {}
         self._connection.commit()
 
     def ensure(self, name: str, wanted: dict[str, dict[str, Any]]) -> bool:
@@ -140,6 +142,7 @@ class Catalogue:
         if not self._is_divided or min(month, now) <= self._months.get(table.name, ""):
             return
         with self._alone():
+            self._months = _newest_months(self._connection)
             if (month := min(month, now)) > self._months.get(table.name, ""):
                 rest = "PARTITION pmax VALUES LESS THAN (MAXVALUE)"
                 new = f"(PARTITION p{month} VALUES LESS THAN ('{_next(month)}-01'), {rest})"
@@ -186,10 +189,11 @@ class Catalogue:
     def _note(self, made: Measured, added: list[Named], wanted: dict[str, dict[str, Any]], *, is_new: bool) -> None:
         if is_new:
             self._connection.execute(insert(self._schema.tables).values(sql_name=made.table.name, name=made.name))
-        for column in added:
+        for position, column in enumerate(added, len(made.columns) - len(added)):
             values = {name: getattr(column, name) for name in Named.__slots__}
+            values |= {"table_name": made.table.name, "position": position}
             about = {key: wanted[column.name].get(key) for key in ("unit", "better")}
-            self._connection.execute(insert(self._schema.columns).values(table_name=made.table.name, **values, **about))
+            self._connection.execute(insert(self._schema.columns).values(**values, **about))
 
     def _quoted(self, name: str) -> str:
         return self._connection.dialect.identifier_preparer.quote_identifier(name)
