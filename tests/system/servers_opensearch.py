@@ -26,10 +26,12 @@ class Node(Server):
     Args:
         name: of the node.
         others: settings besides, as a dict.
+        hasty: whether it is for a test, which is soon over.
     """
 
-    def __init__(self, name, others):
+    def __init__(self, name, others, *, hasty=True):
         self._others = others
+        self._hasty = hasty
         super().__init__(name, self._java)
 
     @property
@@ -65,16 +67,17 @@ class Node(Server):
             "cluster.routing.allocation.disk.threshold_enabled": "false",
             **self._others,
         }
-        memory = [f"-Xms{HEAP}m", f"-Xmx{HEAP}m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1"]
+        # begins sooner, and would be slower in the long run
+        haste = ["-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1"] if self._hasty else []
         classes = f"{THERE}/classes:{THERE}/jars/*"
         words = [f"{name}={value}" for name, value in settings.items()]
-        return ["java", *memory, "-cp", classes, "Launcher", *words]
+        return ["java", f"-Xms{HEAP}m", f"-Xmx{HEAP}m", *haste, "-cp", classes, "Launcher", *words]
 
 
-def start():
+def start(*, hasty=True):
     """Start one node of its own, for tests that kill it."""
     _demand()
-    node = Node("opensearch", {"discovery.type": "single-node", "transport.port": "0"})
+    node = Node("opensearch", {"discovery.type": "single-node", "transport.port": "0"}, hasty=hasty)
     node.wait_until_well()
     return node
 

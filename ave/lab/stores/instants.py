@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
+from functools import lru_cache
 
 __all__ = ["instant"]
 
@@ -17,4 +18,9 @@ def instant(time: int) -> str:
     if time not in _TIMES:
         raise ValueError(f"{time} is no time in nanoseconds")
     seconds, rest = divmod(time, 1_000_000_000)
-    return f"{(_EPOCH + timedelta(seconds=seconds)).isoformat()[:19]}.{rest:09}Z"
+    return f"{_second(seconds)}.{rest:09}Z"
+
+
+@lru_cache(maxsize=1024)  # records come in order of time, many in a second
+def _second(seconds: int) -> str:
+    return (_EPOCH + timedelta(seconds=seconds)).isoformat()[:19]

@@ -51,6 +51,9 @@ class ElasticsearchStore(Store):
         ConfigError: the URL cannot be one.
     """
 
+    #: A request ends with a sync of the server's disk, which costs the same for many records as for few.
+    batch_bytes = 1024 * 1024
+
     def __init__(self, url: str, kinds: Collection[str] = KINDS, *, readonly: bool = False) -> None:
         self.kinds = frozenset(kinds)
         self.place = Place.of(url)

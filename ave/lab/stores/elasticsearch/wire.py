@@ -54,12 +54,13 @@ class Answer(NamedTuple):
 
 
 class Cluster:
-    """The servers of one place. For one thread at a time."""
+    """The servers of one place."""
 
     def __init__(self, place: Place) -> None:
         self.place = place
-        self._nodes = list(place.nodes)
-        self._session: requests.Session | None = None
+        self._session = _session(place)
+        #: The node that answered last.
+        self._first = 0
 
     def ask(self, method: str, path: str, body: Any = None) -> Answer:
         """Send a request to the first node that answers.
@@ -76,28 +77,26 @@ class Cluster:
             ConfigError: the servers do not let us, or are not what they should be.
         """
         failures = []
-        for _ in self.place.nodes:
-            node = self._nodes[0]
+        nodes, first = self.place.nodes, self._first
+        for turn in range(first, first + len(nodes)):
+            node = nodes[turn % len(nodes)]
             try:
                 status, wait, content = self._exchange(node, method, path, body)
-                if status not in _ELSEWHERE:
-                    return _judged(node, status, wait, content)
-                failures.append(f"{node}: {_said(status, content)}")
             except (requests.RequestException, HTTPError, OSError) as error:
                 failures.append(f"{node}: {_explained(error)}")
-            # the others first, from now on
-            self._nodes.append(self._nodes.pop(0))
+                continue
+            if status not in _ELSEWHERE:
+                self._first = turn % len(nodes)
+                return _judged(node, status, wait, content)
+            failures.append(f"{node}: {_said(status, content)}")
         raise StoreUnavailable("; ".join(failures))
 
     def close(self) -> None:
         """Close all connections; the next use opens others."""
-        if self._session:
-            self._session.close()
-            self._session = None
+        self._session.close()
 
     def _exchange(self, node: str, method: str, path: str, body: Any) -> tuple[int, str, bytes]:
         is_lines = isinstance(body, bytes)
-        self._session = self._session or _session(self.place)
         response = self._session.request(
             method,
             node + path,
