@@ -7,7 +7,7 @@ from a cache, and leaves connections that failed to the garbage collector.
 from __future__ import annotations
 
 import ssl
-from http.client import HTTPConnection, HTTPException, HTTPSConnection
+from http.client import HTTPConnection, HTTPException, HTTPResponse, HTTPSConnection
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -191,35 +191,60 @@ class _NoCache(http.Cache):  # type: ignore[misc]
         """Forget it."""
 
 
+class _Plain(HTTPConnection):
+    """Remembers its last answer, which may hold the socket when the connection has let go of it."""
+
+    answer: HTTPResponse | None = None
+
+    def getresponse(self) -> HTTPResponse:
+        """Return the answer to the request."""
+        self.answer = super().getresponse()
+        return self.answer
+
+
+class _Protected(HTTPSConnection):
+    """The same, by TLS."""
+
+    answer: HTTPResponse | None = None
+
+    def getresponse(self) -> HTTPResponse:
+        """Return the answer to the request."""
+        self.answer = super().getresponse()
+        return self.answer
+
+
 class _Pool(http.ConnectionPool):  # type: ignore[misc]
     """Connections with our protection; `close_all` closes those, too, that the library has lost."""
 
     def __init__(self, server: servers.Server) -> None:
         super().__init__(TIMEOUT_S)
         self._server = server
-        self._idle: list[HTTPConnection] = []
-        self._made: list[HTTPConnection] = []
+        self._idle: list[_Plain | _Protected] = []
+        self._made: list[_Plain | _Protected] = []
 
-    def get(self, url: str) -> HTTPConnection:  # noqa: ARG002 - the library's signature
+    def get(self, url: str) -> _Plain | _Protected:  # noqa: ARG002 - the library's signature
         """Return a connection that nobody uses."""
         if self._idle:
             return self._idle.pop()
         server = self._server
+        connection: _Plain | _Protected
         if server.tls is None:
-            connection = HTTPConnection(server.host, server.port, timeout=self.timeout)
+            connection = _Plain(server.host, server.port, timeout=self.timeout)
         else:
-            connection = HTTPSConnection(server.host, server.port, timeout=self.timeout, context=server.tls)
+            connection = _Protected(server.host, server.port, timeout=self.timeout, context=server.tls)
         self._made.append(connection)
         connection.connect()
         return connection
 
-    def release(self, url: str, connection: HTTPConnection) -> None:  # noqa: ARG002 - as above
+    def release(self, url: str, connection: _Plain | _Protected) -> None:  # noqa: ARG002 - as above
         """Take a connection back."""
         self._idle.append(connection)
 
     def close_all(self) -> None:
         """Close every connection that was made."""
         for connection in self._made:
+            if connection.answer is not None:
+                connection.answer.close()
             connection.close()
         self._made, self._idle = [], []
 

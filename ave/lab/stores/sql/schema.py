@@ -121,8 +121,8 @@ class Schema:
         )
 
     def is_there(self, connection: Connection) -> bool:
-        """Tell whether the tables were made."""
-        return inspect(connection).has_table(self.schema.name)
+        """Tell whether the tables were made: all of them, not only the one that tells it."""
+        return inspect(connection).has_table(self.schema.name) and self.version(connection) > 0
 
     def version(self, connection: Connection) -> int:
         """Return the version that was reached, 0 for none."""
