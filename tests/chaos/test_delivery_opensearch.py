@@ -20,8 +20,8 @@ from delivering import (  # noqa: F401 - a fixture
     served,
     wait_until_stored,
 )
-from forked import balances
-from scale import dice, scaled
+from forked import at_point, balances, drain, fork, logd, points  # noqa: F401 - some are fixtures
+from scale import SCALE, dice, scaled
 
 from ave import spool
 from ave.testing import wait_until
@@ -30,16 +30,21 @@ from tests.system import servers_opensearch
 pytestmark = pytest.mark.slow
 
 
+@pytest.fixture
+def url():
+    with servers_opensearch.fresh() as one:
+        yield one
+
+
 def all_is_there_once(home, url, wanted):
     assert numbers(url) == list(range(wanted))
     assert letters(home) == []
     assert {row.kind: row.stored for row in balances(home).rows}.keys() == {"shout"}
 
 
-def test_a_server_that_is_killed_stopped_and_blocked_gets_everything_once(home, served):
+def test_a_server_that_is_killed_stopped_and_blocked_gets_everything_once(home, served, url):
     random = dice("opensearch")
-    node = servers_opensearch.start()
-    url = f"elasticsearch://127.0.0.1:{node.port}"
+    node = servers_opensearch.shared()
     everything_to(home, url)
 
     def kill(emitting):
@@ -54,7 +59,7 @@ def test_a_server_that_is_killed_stopped_and_blocked_gets_everything_once(home, 
         node.send(signal.SIGCONT)
 
     def block(emitting):
-        path = f"{node.url}/ave-*/_settings"
+        path = f"{node.url}/{url.rpartition('/')[2].partition('?')[0]}-*/_settings"
         blocks = "index.blocks.read_only_allow_delete"  # what a server does when its disk is full
         requests.put(path, json={blocks: True}, timeout=30).raise_for_status()
         emitting.wait_for(scaled(1000))
@@ -65,21 +70,34 @@ def test_a_server_that_is_killed_stopped_and_blocked_gets_everything_once(home, 
         emitting.wait_for(scaled(200))
         served.begin()
 
-    try:
-        served.begin()
-        with Emitting(home) as emitting:
-            wait_until_stored(url, 50)
-            faults = [stop, block, kill_ave_logd, kill]
-            for fault in [*faults, *random.choices(faults, k=scaled(20) - 2)]:
-                fault(emitting)
-                emitting.wait_for(scaled(300))
-        wait_until_stored(url, emitting.count)
-        wait_until(lambda: is_delivered(home), SOON_S)
-        served.drain()
-        all_is_there_once(home, url, emitting.count)
-        assert "takes nothing, its records wait" in served.said()
-    finally:
-        node.remove()
+    served.begin()
+    with Emitting(home) as emitting:
+        wait_until_stored(url, 50)
+        faults = [stop, block, kill_ave_logd, kill]
+        for fault in [*faults, *random.choices(faults, k=scaled(20) - 2)]:
+            fault(emitting)
+            emitting.wait_for(scaled(300))
+    wait_until_stored(url, emitting.count)
+    wait_until(lambda: is_delivered(home), SOON_S)
+    served.drain()
+    all_is_there_once(home, url, emitting.count)
+    assert "takes nothing, its records wait" in served.said()
+
+
+#: In make test, those that the store has to do with.
+POINTS = points() if SCALE >= 5 else ["batch-read", "batch-stored", "cursor-moved", "cursor-synced"]
+
+
+@pytest.mark.parametrize("point", POINTS)
+def test_r6_ave_logd_may_die_at_every_point(home, url, logd, drain, point):
+    everything_to(home, url)
+    emit(home, range(3000))
+    spool.close()
+    for reached in range(1, 2 + scaled(4)):
+        first = logd("--once", fault=at_point(point, reached))
+        assert first.wait() in {-signal.SIGKILL, 0}, first.said()
+    drain()
+    all_is_there_once(home, url, 3000)
 
 
 def primary_of(nodes):

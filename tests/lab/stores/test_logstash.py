@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import http.server
 import json
+import re
 import threading
+from pathlib import Path
 
 import pytest
 import trustme
@@ -187,6 +189,20 @@ def test_another_machine_is_reached_by_tls_unless_the_url_says_that_it_may_be_wi
     assert opened("logstash://127.0.0.1")._server.tls is None
     assert opened("logstash://elk.example?insecure=true")._server.tls is None
     assert "INSECURE" in caplog.text
+
+
+# The pipeline
+
+
+def test_the_pipeline_in_etc_listens_where_the_stores_send():
+    text = Path("etc/logstash.conf").read_text()
+    assert re.findall(r"(tcp|http) \{ port => (\d+)( codec => json_lines)? \}", text) == [
+        ("tcp", "3333", ""),
+        ("tcp", str(logstash.TCP_PORT), " codec => json_lines"),
+        ("http", str(logstash.HTTP_PORT), ""),
+    ]
+    assert 'date { match => ["createTime", "ISO8601"] target => "@timestamp" }' in text
+    assert text.count("{") == text.count("}")
 
 
 # HTTP

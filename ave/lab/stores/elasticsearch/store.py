@@ -58,7 +58,7 @@ class ElasticsearchStore(Store):
         self.kinds = frozenset(kinds)
         self.place = Place.of(url)
         self._readonly = readonly
-        self._cluster = Cluster(self.place)
+        self._cluster = Cluster(self.place, quiet=readonly)
         self._is_installed = False
 
     def put(self, batch: Sequence[Record]) -> list[Rejected]:

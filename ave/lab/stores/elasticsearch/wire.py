@@ -54,11 +54,18 @@ class Answer(NamedTuple):
 
 
 class Cluster:
-    """The servers of one place."""
+    """The servers of one place.
 
-    def __init__(self, place: Place) -> None:
+    Args:
+        place: of them.
+        quiet: do not log that the way is insecure: for those who only read.
+    """
+
+    def __init__(self, place: Place, *, quiet: bool = False) -> None:
         self.place = place
         self._session = _session(place)
+        if place.insecure and not quiet:
+            log.warning("%r is reached insecurely, as its url says", place, extra={"action": "insecure"})
         #: The node that answered last.
         self._first = 0
 
@@ -130,9 +137,8 @@ def _session(place: Place) -> requests.Session:
     elif place.password:
         session.headers["Authorization"] = f"ApiKey {place.password}"
     if place.insecure:
-        # told once, here, and not as a warning of Python's at every request
+        # it is told at the start, and not as a warning of Python's at every request
         disable_warnings(InsecureRequestWarning)
-        log.warning("%r is reached insecurely, as its url says", place, extra={"action": "insecure"})
     return session
 
 
