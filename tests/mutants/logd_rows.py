@@ -26,7 +26,6 @@ TEST_SHIPPER = "tests/lab/logd/test_shipper.py"
 TEST_AUDIT = "tests/lab/test_audit.py"
 
 PUT = """        if batch:
-            store = self._store = self._store or self._open()
             rejected = put_all(store, batch)
             io.reached("batch-stored")
             if rejected:

@@ -390,5 +390,6 @@ EMITTER = [
 ]
 
 from logd_rows import LOGD  # noqa: E402 - it needs the class above
+from search_rows import SEARCH  # noqa: E402 - as above
 
-MUTANTS = [*EMITTER, *LOGD]
+MUTANTS = [*EMITTER, *LOGD, *SEARCH]

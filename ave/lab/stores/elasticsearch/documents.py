@@ -7,6 +7,7 @@ it is looked at, under `raw`. A request has its `type`, `payload` and `source` a
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import Any
 
 import msgspec
@@ -17,10 +18,11 @@ from ave.record import Record
 
 __all__ = ["UnstorableError", "document", "is_astray", "month", "plain_document", "record_of"]
 
-#: Those that indices are named after.
-_YEARS = {str(year) for year in range(2000, 2100)}
+_HOUR_NS = 3600 * 1_000_000_000
+_DAY_NS = 24 * _HOUR_NS
 
-_DAY_NS = 86_400 * 1_000_000_000
+#: Those that indices are named after: from the years 2000 to 2099.
+_HOURS = range(946_684_800 // 3600, 4_102_444_800 // 3600)
 
 
 class UnstorableError(ValueError):
@@ -69,13 +71,17 @@ def record_of(source: dict[str, Any]) -> Record | None:
 def month(time: int) -> str:
     """Return what the index of a time in nanoseconds is named after: its month, or `undated` for one out of our age.
 
-    So however strange times are, there are no more indices than a cluster can have. UnstorableError if it is no time.
+    So however strange times are, there are no more indices than a cluster can have.
     """
-    try:
-        year, _, rest = instant(time).partition("-")
-    except ValueError as error:
-        raise UnstorableError(f"no index can hold it: {error}") from error
-    return f"{year}.{rest[:2]}" if year in _YEARS else "undated"
+    return _month(time // _HOUR_NS)
+
+
+@lru_cache(maxsize=64)  # a batch is of few hours
+def _month(hour: int) -> str:
+    if hour not in _HOURS:
+        return "undated"
+    year, month_of, _ = instant(hour * _HOUR_NS).split("-", 2)
+    return f"{year}.{month_of}"
 
 
 def is_astray(record: Record) -> bool:
