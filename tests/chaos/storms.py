@@ -55,11 +55,11 @@ def both_killed(server, served, emitting):
 FAULTS = (killed, restarted, stopped, logd_killed, both_killed)
 
 
-def storm(name, home, served, server, url, numbers):
+def storm(name, home, served, server, url, numbers, *, pace_s=0.002):
     """Let everything happen; then all records are stored, each once. `numbers(url)` are those that are stored."""
     random = dice(f"storm {name}")
     served.begin()
-    with Emitting(home) as emitting:
+    with Emitting(home, pace_s) as emitting:
         wait_until_stored(url, 10)
         for fault in [*FAULTS, *random.choices(FAULTS, k=scaled(40) - 4)]:
             fault(server, served, emitting)
@@ -74,7 +74,7 @@ def storm(name, home, served, server, url, numbers):
 
 def refuse_until_mended(home, served, url, mend, numbers):
     """Let ave-logd be refused; nothing is buried, and after `mend()` all is delivered."""
-    with Emitting(home) as emitting:
+    with Emitting(home, 0.01) as emitting:
         served.begin()
         wait_until(lambda: "refuses us" in served.said(), 60)
         emitting.wait_for(scaled(1000))

@@ -26,7 +26,8 @@ def server():
 def test_couchdb_in_a_storm_gets_everything_once(home, served, server):
     url = servers_couchdb.url(server)
     everything_to(home, url)
-    storm("couchdb", home, served, server, url, numbers)
+    # its views are made at some hundred documents a second
+    storm("couchdb", home, served, server, url, numbers, pace_s=0.01)
 
 
 def test_couchdb_that_refuses_the_password_gets_everything_once_it_is_mended(home, served, server):
