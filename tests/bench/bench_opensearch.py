@@ -1,7 +1,7 @@
 """How fast ave-logd brings a backlog into OpenSearch, beside that server's own `_bulk` with the same documents.
 
-The ceiling is a loop that sends ready requests of 1,000 documents over one connection to a fresh index with the same
-fields: what this server takes from one client on this machine. Both share the cores with the server.
+The ceiling is a loop that makes JSON of 1,000 documents and sends them over one connection to a fresh index with the
+same fields: what this server takes from one script on this machine. Both share the cores with the server.
 """
 
 from __future__ import annotations
@@ -17,14 +17,11 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[2]))
 
-import http.client
-
 import requests
 from table import finish, heading, home, row
 
 from ave import spool
 from ave.lab.audit import audit
-from ave.lab.stores.elasticsearch.bulk import Line
 from ave.lab.stores.elasticsearch.documents import document
 from ave.lab.stores.elasticsearch.templates import template
 from ave.record import Record
@@ -39,37 +36,28 @@ LOGD = [sys.executable, "-c", "import sys; from ave.lab.logd import main; sys.ex
 
 
 def raw(node: servers_opensearch.Node, count: int) -> float:
-    """Send documents by `_bulk` and nothing else; return documents per second."""
+    """Send documents by `_bulk` as any script would, and nothing else; return documents per second."""
     name = f"raw{uuid.uuid4().hex[:8]}"
     made = template("opensearch", name, locust=f"{name}-requests")
     requests.put(f"{node.url}/_index_template/{name}", json=made, timeout=30).raise_for_status()
     segment, now = uuid.uuid4().hex[:26], time.time_ns()
-    bodies = [
-        b"".join(
-            Line(record, f"{name}-2026.11", document(record)).action()
-            for record in (
-                Record(
-                    f"{segment}-{n}",
-                    "shout",
-                    GUID,
-                    now + n,
-                    "lab-1",
-                    1,
-                    "bench",
-                    {"title": "bench", "n": n, "text": TEXT},
-                )
-                for n in range(begin + 1, begin + BATCH + 1)
-            )
-        )
-        for begin in range(0, count, BATCH)
-    ]
-    connection = http.client.HTTPConnection("127.0.0.1", node.port)
+    records = (
+        Record(f"{segment}-{n}", "shout", GUID, now + n, "lab-1", 1, "bench", {"title": "bench", "n": n, "text": TEXT})
+        for n in range(1, count + 1)
+    )
+    documents = [(record.id, json.loads(document(record))) for record in records]
+    session = requests.Session()
+    headers = {"Content-Type": "application/x-ndjson"}
     began = time.monotonic()
-    for body in bodies:
-        connection.request("POST", "/_bulk?filter_path=errors", body, {"Content-Type": "application/x-ndjson"})
-        assert json.loads(connection.getresponse().read()) == {"errors": False}
+    for begin in range(0, count, BATCH):
+        lines = []
+        for id_, made in documents[begin : begin + BATCH]:
+            lines += [json.dumps({"create": {"_index": f"{name}-2026.11", "_id": id_}}), json.dumps(made)]
+        body = "\n".join([*lines, ""]).encode()
+        answer = session.post(f"{node.url}/_bulk?filter_path=errors", body, headers=headers, timeout=60)
+        assert answer.json() == {"errors": False}
     seconds = time.monotonic() - began
-    connection.close()
+    session.close()
     requests.delete(f"{node.url}/{name}-*", timeout=30)
     requests.delete(f"{node.url}/_index_template/{name}", timeout=30)
     return count / seconds

@@ -53,8 +53,8 @@ LOGD = [
     ),
     Mutant(
         *("R4", "ave-logd stops at the first damage of a segment", SHIPPER),
-        "            for item in items:\n                if isinstance(item, Line):\n",
-        "            for item in items:\n                if not isinstance(item, Line):\n                    break\n"
+        "                if isinstance(item, Line):\n",
+        "                if not isinstance(item, Line):\n                    break\n"
         "                if isinstance(item, Line):\n",
         f"{TEST_DAMAGE} -k r4 and zeroed",
     ),

@@ -24,6 +24,10 @@ __all__ = ["run"]
 
 log = logging.getLogger(__name__)
 
+#: Seconds after which a thread that computes lets another one go on, a tenth of Python's own: a shipper that has its
+#: server's answer should not wait for the books before it sends the next batch.
+SWITCH_S = 0.0005
+
 #: What ends the daemon, and what makes it read its configuration again.
 SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 
@@ -38,6 +42,7 @@ examples:
 def run(argv: list[str]) -> int:
     """Run ave-logd. 0: ended as asked; 1: something could not be delivered, or another one runs; 2: usage."""
     options = _parser().parse_args(argv)
+    sys.setswitchinterval(SWITCH_S)
     logging.basicConfig(
         level=logging.INFO, format="%(asctime)s ave-logd %(levelname)s: %(message)s", stream=sys.stderr, force=True
     )

@@ -22,11 +22,12 @@ from ave.spool.cursors import Cursor
 from ave.spool.frames import RECORD, Line, kind_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
     from ave.lab.logd.watch import Watch
     from ave.lab.stores.base import Rejected, Store
     from ave.record import Record
+    from ave.spool.frames import Damage
 
 __all__ = ["Shipper"]
 
@@ -34,6 +35,9 @@ log = logging.getLogger(__name__)
 
 #: Records of one batch: enough to hide a round trip, few enough to repeat. How many bytes, each store says.
 BATCH_RECORDS = 1000
+
+#: Bytes of a segment read at once.
+PIECE_BYTES = 64 * 1024
 
 #: Seconds: the first and the longest pause after a failure. Full jitter, so that hosts do not come back together.
 RETRY_FIRST_S = 0.2
@@ -144,10 +148,7 @@ class Shipper(Thread):
         positions: dict[str, tuple[int, int]] = {}
         for name, seen in self.watch.segments.items():
             offset, seq = cursor.positions.get(name, (0, 0))
-            if offset >= seen.size:
-                continue
-            items = self.watch.read(name, offset, left)
-            for item in items:
+            for item in self._items(name, offset, seen.size, left):
                 if isinstance(item, Line):
                     record = _record(item)
                     if record is not None:
@@ -162,6 +163,16 @@ class Shipper(Thread):
             if left <= 0:
                 break
         return batch, positions
+
+    def _items(self, name: str, offset: int, size: int, left: int) -> Iterator[Line | Damage]:
+        """Read on in a segment, in pieces: what is read behind the last record that has room is read for nothing."""
+        end = min(size, offset + left)
+        while offset < end:
+            items = self.watch.read(name, offset, min(PIECE_BYTES, end - offset))
+            if not items:
+                return
+            yield from items
+            offset = items[-1].end
 
     def _bury(self, rejected: list[Rejected]) -> None:
         self._letters.add(rejected)
