@@ -57,7 +57,8 @@ def connect(home: str | None = None, **options: Any) -> Connection[Any]:
     except ImportError as error:
         raise ConfigError("pymysql is not installed; it comes with: pip install 'ave-logging[mysql]'") from error
     except Exception as error:
-        if not type(error).__module__.startswith("pymysql"):
+        # RuntimeError: the server asks for a file
+        if not (type(error).__module__.startswith("pymysql") or isinstance(error, RuntimeError)):
             raise
         raise StoreUnavailable(f"mysql://{where['host']}:{where['port']}/{where['database']}: {error}") from error
 

@@ -11,7 +11,7 @@ import click
 
 from ave import __version__
 from ave.exceptions import AveException, ConfigError, UsageError
-from ave.lab.cli import proof, reading, setup, spool
+from ave.lab.cli import measurements, proof, reading, setup, spool
 from ave.lab.cli.context import Group, No, Run, pass_run
 from ave.lab.cli.output import tell
 
@@ -52,7 +52,7 @@ def ave(run: Run, home: str | None) -> None:
     run.home_option = home
 
 
-for _command in (*reading.COMMANDS, *proof.COMMANDS, *spool.COMMANDS, *setup.COMMANDS):
+for _command in (*reading.COMMANDS, *measurements.COMMANDS, *proof.COMMANDS, *spool.COMMANDS, *setup.COMMANDS):
     ave.add_command(_command)
 
 
