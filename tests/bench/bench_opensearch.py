@@ -79,9 +79,17 @@ def drained(path: str, count: int) -> tuple[float, float, float]:
     while list(segments.glob("*.seg")):
         time.sleep(0.02)
     seconds = time.monotonic() - began
+    rss = _peak_mib(daemon.pid)
     daemon.send_signal(signal.SIGTERM)
     _, _, usage = os.wait4(daemon.pid, 0)
-    return count / seconds, usage.ru_utime + usage.ru_stime, usage.ru_maxrss / 1024
+    return count / seconds, usage.ru_utime + usage.ru_stime, rss
+
+
+def _peak_mib(pid: int) -> float:
+    # not ru_maxrss, which has our own memory from before the exec in it
+    lines = Path(f"/proc/{pid}/status").read_text(encoding="ascii").splitlines()
+    [peak] = [line.split()[1] for line in lines if line.startswith("VmHWM:")]
+    return int(peak) / 1024
 
 
 def delivered(node: servers_opensearch.Node, count: int) -> tuple[float, float, float, bool]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import http.server
 import json
 import re
+import socket
 import threading
 from pathlib import Path
 
@@ -122,6 +123,25 @@ def test_a_connection_that_ends_early_is_told_and_the_batch_may_come_again(sink,
     sink.events.clear()
     assert tcp(sink).put(batch) == []
     assert len(sink.events) == len(batch)
+
+
+def test_one_that_has_gone_already_cannot_have_read_it_all():
+    ours, theirs = socket.socketpair()
+    with ours, theirs:
+        ours.sendall(b"{}\n")
+        assert theirs.recv(10) == b"{}\n"
+        theirs.shutdown(socket.SHUT_WR)
+        with pytest.raises(ConnectionResetError, match="it closed in the middle"):
+            logstash._end(ours)
+
+
+def test_one_that_is_still_there_is_told_that_nothing_more_comes():
+    ours, theirs = socket.socketpair()
+    with ours, theirs:
+        logstash._end(ours)
+        assert theirs.recv(10) == b""
+        theirs.close()
+        assert ours.recv(10) == b""
 
 
 def test_one_that_reads_nothing_is_told_in_time(sink, monkeypatch):
