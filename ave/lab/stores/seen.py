@@ -46,4 +46,7 @@ class Seen:
 
 def _split(record_id: str) -> tuple[str, int]:
     segment, _, seq = record_id.rpartition("-")
-    return segment, int(seq) if seq.isdecimal() and seq.isascii() else -1
+    try:
+        return segment, int(seq)
+    except ValueError:
+        return segment, -1

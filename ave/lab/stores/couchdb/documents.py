@@ -12,6 +12,7 @@ from __future__ import annotations
 import hashlib
 import re
 from datetime import UTC, datetime
+from functools import lru_cache
 from typing import Any
 
 import msgspec
@@ -56,10 +57,16 @@ def document(record: Record) -> dict[str, Any]:
         beside["covered"] = covered
     if _SUSPECT.search(encoded) and not _is_safe(record.body):
         beside["body"] = msgspec.json.encode(record.body).decode()
-    # the original's form is local time
-    time_stamp = str(datetime.fromtimestamp(record.time / 1e9))
+    seconds, rest = divmod(record.time, 10**9)
+    time_stamp = _local(seconds) + (f".{rest // 1000:06}" if rest >= 1000 else "")
     shown = {name: value for name, value in record.body.items() if name not in covered} if covered else record.body
     return {"_id": record.id, **shown, "guid": record.guid, "time_stamp": time_stamp, "ave": beside}
+
+
+@lru_cache(4096)
+def _local(seconds: int) -> str:
+    """Return local time, which is the original's form."""
+    return str(datetime.fromtimestamp(seconds))
 
 
 def record_of(kept: Any) -> Record | None:

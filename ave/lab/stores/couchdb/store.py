@@ -80,10 +80,11 @@ class CouchStore(Store):
             except UNSTORABLE as error:
                 rejected.append(Rejected(record, f"no document can hold it: {error}"))
                 continue
-            if _digest(documents.setdefault(record.id, made)) != _digest(made):
+            first = documents.setdefault(record.id, made)
+            if first is made:
+                months.setdefault(f"{self._name}-{made['ave']['time'][:7]}", {})[record.id] = record
+            elif _digest(first) != _digest(made):
                 rejected.append(Rejected(record, DIFFERENT))
-            elif documents[record.id] is made:
-                months.setdefault(self._database(record.time), {})[record.id] = record
         self._leave_out_strays(months, rejected)
         for database, records in months.items():
             self._prepare(database)

@@ -59,7 +59,7 @@ class Batch:
         for record in batch:
             first = firsts.setdefault(record.id, record)
             if first is record:
-                groups.setdefault(record.body["table"] if is_measured(record) else None, []).append(record)
+                groups.setdefault(self._table_of(record), []).append(record)
             elif first != record:
                 self._rejected.append(Rejected(record, DIFFERENT))
         for name, records in groups.items():
@@ -67,6 +67,18 @@ class Batch:
             rows, measured = self._rows(records, measured)
             self._put(rows, measured, doubtful)
         return self._rejected
+
+    def _table_of(self, record: Record) -> str | None:
+        """Return the name of the table that a record is a row of, if it is."""
+        body = record.body
+        if record.kind != "measurement":
+            return None
+        name, row = body.get("table"), body.get("row")
+        known = self._catalogue.tables.get(name) if type(name) is str else None
+        # what a table has already, it can have
+        if known and len(body) == 2 and type(row) is dict and row.keys() <= known.columns.keys():
+            return name
+        return name if is_measured(record) else None
 
     def _table(self, name: str, records: list[Record]) -> Measured | None:
         """Return the table with all columns that these rows need; None if it cannot have them."""
@@ -110,7 +122,7 @@ class Batch:
         return (*base_row(record, record.body), record.kind)
 
     def _check_size(self, row: tuple[Any, ...]) -> None:
-        letters = sum(len(value) for value in row if isinstance(value, str))
+        letters = sum([len(value) for value in row if type(value) is str])
         if letters * CHARACTER + PACKET_ROOM > self._packet:
             raise ValueError(f"its {letters} characters may be too many for max_allowed_packet, {self._packet} bytes")
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from datetime import datetime
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -60,17 +61,27 @@ def month(time: str) -> str:
 
 def base_row(record: Record, body: dict[str, Any] | None) -> tuple[Any, ...]:
     """Return the values of the columns that every table has; raises one of UNSTORABLE if no column can hold one."""
-    for field, limit in LIMITS.items():
-        value = getattr(record, field)
-        if len(value) > limit:
-            raise ValueError(f"its {field} is longer than {limit} characters")
-        if not value.isascii():
-            value.encode()
+    _check("id", record.id)
+    _check_origin(record.guid, record.host, record.source, record.kind)
     if record.pid not in _PIDS:
         raise OverflowError(f"its pid {record.pid} is too large")
     time, rest = moment(record.time)
     content = None if body is None else msgspec.json.encode(body).decode()
     return record.id, time, rest, record.guid, record.host, record.pid, record.source, content
+
+
+@lru_cache(1024)
+def _check_origin(guid: str, host: str, source: str, kind: str) -> None:
+    """Check what is the same for most records of a batch; what is wrong is not remembered."""
+    for field, value in (("guid", guid), ("host", host), ("source", source), ("kind", kind)):
+        _check(field, value)
+
+
+def _check(field: str, value: str) -> None:
+    if len(value) > LIMITS[field]:
+        raise ValueError(f"its {field} is longer than {LIMITS[field]} characters")
+    if not value.isascii():
+        value.encode()  # raises for what is no text
 
 
 def measured_row(record: Record, measured: Measured) -> tuple[tuple[Any, ...], dict[str, Any]]:
@@ -82,6 +93,9 @@ def measured_row(record: Record, measured: Measured) -> tuple[tuple[Any, ...], d
         column = measured.columns.get(name)
         if column is None:
             exact = False  # the value is None, and nobody has said what it might have been
+            continue
+        if type(value) is column.plain and value and (type(value) is not str or value.isascii()):
+            values[name] = value  # most are like this
             continue
         kept, is_same = held(column.type, value)
         values[name] = kept

@@ -38,15 +38,20 @@ LOCK_S = 30
 
 
 class Named:
-    """A column of measurements: what users call it, its identifier, its type, and whether somebody declared that."""
+    """A column of measurements: what users call it, its identifier, its type, and whether somebody declared that.
 
-    __slots__ = ("declared", "name", "sql_name", "type")
+    `plain` is the Python type whose values it holds as they are, if there is one.
+    """
+
+    __slots__ = ("declared", "name", "plain", "sql_name", "type")
 
     def __init__(self, name: str, sql_name: str, type: str, declared: bool) -> None:  # noqa: A002 - the catalogue's
         self.name = name
         self.sql_name = sql_name
         self.type = type
         self.declared = declared
+        # whole numbers have to be looked at: some are too large
+        self.plain = {"float": float, "text": str}.get(type)
 
 
 class Measured:
@@ -190,7 +195,7 @@ class Catalogue:
         if is_new:
             self._connection.execute(insert(self._schema.tables).values(sql_name=made.table.name, name=made.name))
         for position, column in enumerate(added, len(made.columns) - len(added)):
-            values = {name: getattr(column, name) for name in Named.__slots__}
+            values = {name: getattr(column, name) for name in ("name", "sql_name", "type", "declared")}
             values |= {"table_name": made.table.name, "position": position}
             about = {key: wanted[column.name].get(key) for key in ("unit", "better")}
             self._connection.execute(insert(self._schema.columns).values(**values, **about))
