@@ -422,6 +422,12 @@ def test_a_connection_that_is_killed_is_an_outage_and_the_next_try_works(mariadb
     assert len(bodies(store)) == 2
 
 
+def test_s14_a_server_without_tls_hears_no_password_where_tls_is_wanted(mariadb):
+    for options in ("?tls=system", "?tls=system&insecure=true"):
+        with pytest.raises(ConfigError, match="let the server speak TLS, or give insecure=true"):
+            mariadb.open(url=mariadb.url + options).put([record(1)])
+
+
 def test_every_session_is_strict_in_utc_and_gives_no_file_away(mariadb):
     store = mariadb.open()
     store.put([record(1)])
