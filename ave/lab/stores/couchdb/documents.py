@@ -32,8 +32,12 @@ _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _OWN = frozenset(("guid", "time_stamp", "ave"))
 _BESIDE = ("kind", "time", "host", "pid", "source")
 
-#: Where JSON text may have a number that JavaScript writes differently, or the key that it loses.
-_SUSPECT = re.compile(rb'\d{16}|\.0[,}\]e]|\de|"__proto__"')
+#: Where JSON text may have a number that JavaScript writes differently: of many digits, of none behind the point, or with
+#: an exponent. It begins with a digit, which makes the search a fast one.
+_SUSPECT = re.compile(rb"[0-9](?:[0-9]{15}|\.0[,}\]e]|e)")
+
+#: The key that JavaScript loses.
+_LOST = b'"__proto__"'
 
 #: Whole numbers up to here are the same in JavaScript.
 _SAFE = 2**53 - 1
@@ -55,7 +59,7 @@ def document(record: Record) -> dict[str, Any]:
     covered = {name: value for name, value in record.body.items() if _is_covered(name)}
     if covered:
         beside["covered"] = covered
-    if _SUSPECT.search(encoded) and not _is_safe(record.body):
+    if (_SUSPECT.search(encoded) or _LOST in encoded) and not _is_safe(record.body):
         beside["body"] = msgspec.json.encode(record.body).decode()
     seconds, rest = divmod(record.time, 10**9)
     time_stamp = _local(seconds) + (f".{rest // 1000:06}" if rest >= 1000 else "")
