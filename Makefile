@@ -7,8 +7,12 @@ READY  := $(VENV)/.ready
 TOOLS  := $(VENV)/.tools
 PYTEST := $(BIN)/python -m pytest -q
 
+# servers that tests start: where each is once it was fetched
+OPENSEARCH := build/opensearch/.ready
+POUCHDB := build/node/.ready
+
 # Debian packages that some tests call; without one of them those tests skip and say so
-TEST_PACKAGES := git strace faketime
+TEST_PACKAGES := git strace faketime mariadb-server-core
 
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 export PYTHONUTF8 := 1
@@ -28,7 +32,7 @@ demo: $(READY)  ## run a real job and print its whole story
 
 # the same faults every time; chaos and soak draw new ones
 test: export AVE_TEST_SEED ?= 1
-test: $(READY) $(TOOLS)  ## run all tests: the fast ones first, then the slow ones
+test: $(READY) $(TOOLS) $(POUCHDB) $(OPENSEARCH)  ## run all tests: the fast ones first, then the slow ones
 	@mkdir -p build
 	@echo "fast tests"
 	@$(PYTEST) -m "not slow" --durations=5 --junit-xml=build/fast.xml
@@ -43,13 +47,13 @@ lint: $(READY) doc  ## style, types, layers, documentation
 	@$(BIN)/lint-imports --no-cache --no-logo
 	@$(PYTEST) tests/system/test_docs.py
 
-bench: $(READY)  ## measure against the floor and the peers
+bench: $(READY) $(OPENSEARCH)  ## measure against the floor and the peers
 	@status=0; for script in tests/bench/bench_*.py; do $(BIN)/python $$script || status=1; done; exit $$status
 
-chaos: $(READY) $(TOOLS)  ## the fault tests at full size
+chaos: $(READY) $(TOOLS) $(POUCHDB) $(OPENSEARCH)  ## the fault tests at full size
 	@AVE_TEST_SCALE=10 $(PYTEST) tests/chaos
 
-soak: $(READY) $(TOOLS)  ## the fault tests at ten times full size
+soak: $(READY) $(TOOLS) $(POUCHDB) $(OPENSEARCH)  ## the fault tests at ten times full size
 	@AVE_TEST_SCALE=100 $(PYTEST) tests/chaos
 
 mutants: $(READY)  ## plant known defects; a test must catch each
@@ -73,3 +77,13 @@ $(READY): setup.py
 
 $(TOOLS): Makefile | $(READY)
 	@etc/apt-install $(TEST_PACKAGES) && touch $@ || echo "the tests that need them will skip"
+
+$(OPENSEARCH): tests/system/opensearch/pom.xml tests/system/opensearch/Launcher.java
+	@tests/system/opensearch/build || echo "the tests that need it will skip"
+
+$(POUCHDB):
+	@command -v npm >/dev/null || etc/apt-install nodejs npm || true
+	@echo "fetching pouchdb-server (takes two minutes)"
+	@mkdir -p build/node
+	@npm install --prefix build/node --no-audit --no-fund --loglevel=error pouchdb-server@4.2.0 >/dev/null && touch $@ \
+	  || echo "the tests that need it will skip"

@@ -31,6 +31,8 @@ SETTINGS: dict[str, dict[str, tuple[type | tuple[type, ...], Any]]] = {
         "rpc": (str, "http"),
         "user": (str, None),
         "password": (str, None),
+        "tls": (str, None),
+        "insecure": (bool, False),
         "required": (bool, True),
         "spool": (dict, {}),
         "stderr": (bool, False),
@@ -46,6 +48,18 @@ SETTINGS: dict[str, dict[str, tuple[type | tuple[type, ...], Any]]] = {
         "wifi-capable": (bool, None),
         "flocker": (dict, None),
         "proxy": (dict, None),
+    },
+    "mysql": {
+        "enabled": (bool, True),
+        "url": (str, None),
+        "host": (str, None),
+        "port": (int, None),
+        "db": (str, None),
+        "user": (str, None),
+        "password": (str, None),
+        "tls": (str, None),
+        "insecure": (bool, False),
+        "required": (bool, True),
     },
 }
 

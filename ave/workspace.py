@@ -11,9 +11,11 @@ import os
 from ave import home as homes
 from ave import report
 from ave.exceptions import AveException, ConfigError, UsageError
+from ave.report import measurement
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
     from typing import Any
 
 __all__ = ["Workspace"]
@@ -90,6 +92,43 @@ class Workspace:
             SpoolError: the results could not be kept.
         """
         return report.verdicts(path, guid or _guid(), self.home, format=format, source="workspace")
+
+    def measure(
+        self,
+        table: str | measurement.Table | None = None,
+        rows: Iterable[Mapping[str, Any]] | Mapping[str, Any] = (),
+        guid: str | None = None,
+        unit: str | None = None,
+        better: str | None = None,
+        **figure: Any,
+    ) -> int:
+        """Keep rows of a table as measurements of a run, or a single figure.
+
+        Args:
+            table: a declared one, or the name of one whose columns are inferred, see `ave.report.measurement`.
+            rows: dicts, column -> value.
+            guid: the run; left out, the one this job runs under.
+            unit: of the figure.
+            better: whether a `higher` or a `lower` figure is better.
+            figure: instead of table and rows, the figure as `name=value`, and behind it the dimensions it was
+                measured in. It becomes a row of the table `name`.
+
+        Returns:
+            How many rows are kept.
+
+        Raises:
+            UsageError: a row, or the call, is wrong; the rows before it are kept. Or no GUID.
+            SpoolError: the rows could not be kept.
+
+        Example:
+            >>> workspace.measure("boots", [{"device": "yuga", "seconds": 31.5}])
+            >>> workspace.measure(boot_time=31.5, unit="s", better="lower", device="yuga")
+        """
+        if table is None:
+            table, rows = measurement.figure(figure, unit, better), figure
+        elif figure or unit is not None or better is not None:
+            raise UsageError("measure takes a table and rows, or one figure as name=value, unit and dimensions")
+        return measurement.measure(table, rows, guid or _guid(), self.home, source="workspace")
 
 
 def _guid() -> str:

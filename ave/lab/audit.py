@@ -159,7 +159,7 @@ class _Side:
 
     Attributes:
         positions: where its cursor stands.
-        stored, dead: records by kind; `stored` is None for a store that is away and not required.
+        stored, dead: records by kind; `stored` is None for a store that is away and not required, or cannot be asked.
         unread: records behind the cursor by kind.
     """
 
@@ -172,6 +172,8 @@ class _Side:
         self.positions = cursors.positions(os.path.join(spool, "cursors", route.name))
         store = open_store(route.url, home, route.kinds, readonly=True)
         try:
+            if not store.answers:
+                return
             for letter in DeadLetters(spool, route.name).read():
                 if letter.record.guid == guid and not _is_stored(store, letter.record):
                     self.dead[letter.record.kind] = self.dead.get(letter.record.kind, 0) + 1

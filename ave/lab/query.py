@@ -129,9 +129,10 @@ class Follower:
 
 
 def open_stores(home: str) -> Stores:
-    """Open all enabled stores of a home for reading; ConfigError names what is wrong in which file."""
+    """Open all enabled stores of a home that can be asked; ConfigError names what is wrong in which file."""
     routes = Routing.read(home).routes
-    return Stores({route.name: open_store(route.url, home, route.kinds, readonly=True) for route in routes})
+    stores = {route.name: open_store(route.url, home, route.kinds, readonly=True) for route in routes}
+    return Stores({name: store for name, store in stores.items() if store.answers})
 
 
 def find(home: str, query: Query) -> Iterator[Record]:

@@ -251,6 +251,41 @@ def test_elasticsearch_and_logstash_take_everything_besides(home, write):
     ]
 
 
+@pytest.mark.parametrize(
+    ("name", "url", "routed"),
+    [
+        ("elasticsearch", "https://search:9200/lab", "elasticsearch+https://search:9200/lab"),
+        ("logstash", "http://pipe:8080", "logstash+http://pipe:8080"),
+    ],
+)
+def test_the_url_of_the_servers_own_documentation_will_do(home, write, name, url, routed):
+    write("panotti", {"enabled": True})
+    write(name, {"url": url})
+    assert routes(home)[routed] == (KINDS, True)
+
+
+def test_an_api_key_stands_where_a_password_stands_and_no_name_shows_it(home, write):
+    write("elasticsearch", {"host": "search", "api_key": "aWQ6a2V5/=="})
+    (route,) = [route for route in Routing.read(home).routes if "elasticsearch" in route.files]
+    assert route.url == "elasticsearch://:aWQ6a2V5%2F%3D%3D@search"
+    assert "aWQ6" not in repr(route) + route.name
+
+
+def test_a_store_that_acknowledges_nothing_may_not_be_the_only_one_of_a_kind(home, write):
+    write("panotti", {"enabled": False})
+    write("workspace", {"root": "~"})
+    path = write("logstash", {"host": "pipe"})
+    with pytest.raises(ConfigError) as caught:
+        Routing.read(home)
+    assert str(caught.value) == (
+        f"{path}: is the only store of event exception gap log metric request shout stderr trace, though it "
+        "acknowledges nothing; enable the files of other stores, or use the HTTP input: logstash+http://host:port"
+    )
+    assert [str(problem) for problem in check(home)][-1] == str(caught.value)
+    write("logstash", {"url": "logstash+http://pipe"})
+    assert routes(home)["logstash+http://pipe"] == (KINDS, True)
+
+
 @pytest.mark.parametrize("content", [{}, {"enabled": False, "host": "search"}])
 def test_elasticsearch_without_a_place_or_disabled_takes_nothing(home, write, content):
     write("panotti", {"enabled": True})
@@ -313,9 +348,10 @@ def test_the_default_file_of_the_original_is_no_problem_while_it_is_disabled(hom
 
 def test_a_store_that_nothing_speaks_to_yet_routes_but_does_not_open(home, write):
     write("workspace", {"root": "~"})
-    path = write("panotti", {"enabled": True, "host": "lab-db", "port": 5984, "db": "panotti"})
-    (route,) = Routing.read(home).of("shout")
-    with pytest.raises(ConfigError, match=r'^stores of scheme "couchdb" need another version') as caught:
+    path = write("decibel", {"host": "lab-db"})
+    write("panotti", {"enabled": True})
+    (route,) = Routing.read(home).of("verdict")
+    with pytest.raises(ConfigError, match=r'^stores of scheme "decibel" need another version') as caught:
         open_store(route.url, home, route.kinds)
     (problem,) = check(home)
     assert problem == Problem(path, "url", str(caught.value), "give another url")

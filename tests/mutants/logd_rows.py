@@ -27,7 +27,6 @@ TEST_SHIPPER = "tests/lab/logd/test_shipper.py"
 TEST_AUDIT = "tests/lab/test_audit.py"
 
 PUT = """        if batch:
-            store = self._store = self._store or self._open()
             rejected = put_all(store, batch)
             io.reached("batch-stored")
             if rejected:
@@ -55,8 +54,8 @@ LOGD = [
     ),
     Mutant(
         *("R4", "ave-logd stops at the first damage of a segment", SHIPPER),
-        "            for item in items:\n                if isinstance(item, Line):\n",
-        "            for item in items:\n                if not isinstance(item, Line):\n                    break\n"
+        "                if isinstance(item, Line):\n",
+        "                if not isinstance(item, Line):\n                    break\n"
         "                if isinstance(item, Line):\n",
         f"{TEST_DAMAGE} -k r4 and zeroed",
     ),

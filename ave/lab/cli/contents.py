@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import time
+from collections import Counter
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -30,6 +31,9 @@ __all__ = ["Contents", "Way", "look", "newest_time", "records"]
 #: Segments whose first waiting record is looked at for the oldest; the oldest segments come first.
 LOOKED_AT = 64
 
+#: Reasons of dead letters that are named.
+REASONS = 5
+
 #: Bytes read at once.
 READ_BYTES = 1 << 20
 
@@ -45,6 +49,7 @@ class Way(msgspec.Struct, frozen=True):
         waiting_segments, waiting_bytes: what its shipper has not read yet.
         lag_s: age of the oldest record of that, in seconds; None if nothing waits.
         dead: dead letters.
+        rejects: why it rejected them, in its own words -> how many; the most frequent reasons first.
     """
 
     store: str
@@ -52,6 +57,7 @@ class Way(msgspec.Struct, frozen=True):
     waiting_bytes: int
     lag_s: float | None
     dead: int
+    rejects: dict[str, int]
 
 
 class Contents(msgspec.Struct, frozen=True):
@@ -138,13 +144,15 @@ def _way(watch: Watch, route: Route) -> Way:
         if (offset := positions.get(name, (0, 0))[0]) < seen.size
     ]
     begins = [list(_decoded(watch.read(name, offset, 1)))[:1] for name, offset, _ in waiting[:LOOKED_AT]]
+    reasons = Counter(letter.reason for letter in DeadLetters(watch.spool, route.name).read())
     oldest = min((record.time for begin in begins for record in begin), default=None)
     return Way(
         store=route.name,
         waiting_segments=len(waiting),
         waiting_bytes=sum(size for _, _, size in waiting),
         lag_s=None if oldest is None else max(0.0, round((time.time_ns() - oldest) / 1e9, 3)),
-        dead=len(DeadLetters(watch.spool, route.name).read()),
+        dead=reasons.total(),
+        rejects=dict(reasons.most_common(REASONS)),
     )
 
 

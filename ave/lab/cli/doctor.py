@@ -45,7 +45,7 @@ def _stores(home: str) -> Iterator[Finding]:
     for route in Routing.read(home).routes:
         store = open_store(route.url, home, route.kinds, readonly=True)
         try:
-            store.count("")
+            store.probe()
         except (ConfigError, StoreUnavailable) as error:
             mend = "mend it; until then its records wait in the spool"
             yield Finding(WRONG if route.required else WARNING, "stores", f"{route.name}: {error}", mend)
@@ -74,8 +74,9 @@ def _contents(home: str) -> Iterator[Finding]:
 
 def _way(way: Way) -> Iterator[Finding]:
     if way.dead:
-        what = f"{many(way.dead, 'dead letter')}: {way.store} cannot store them as they are"
-        mend = f"the log of ave-logd has the reasons; then `ave spool retry {way.store}`"
+        why, count = next(iter(way.rejects.items()))
+        what = f"{many(way.dead, 'dead letter')}: {way.store} cannot store them as they are; {count} times: {why}"
+        mend = f"mend that (`ave spool status` has all reasons); then `ave spool retry {way.store}`"
         yield Finding(WRONG, "waiting", what, mend)
     if way.lag_s is not None and way.lag_s > LAG_S:
         what = f"records wait for {way.store} since {seconds(way.lag_s)} ({size(way.waiting_bytes)})"

@@ -11,7 +11,7 @@ import click
 
 from ave import __version__
 from ave.exceptions import AveException, ConfigError, UsageError
-from ave.lab.cli import proof, reading, services, setup, spool
+from ave.lab.cli import measurements, proof, reading, services, setup, spool
 from ave.lab.cli.context import Group, No, Run, pass_run
 from ave.lab.cli.output import tell
 
@@ -52,7 +52,8 @@ def ave(run: Run, home: str | None) -> None:
     run.home_option = home
 
 
-for _command in (*reading.COMMANDS, *proof.COMMANDS, *spool.COMMANDS, *services.COMMANDS, *setup.COMMANDS):
+_GROUPS = (reading, measurements, proof, spool, services, setup)
+for _command in (command for group in _GROUPS for command in group.COMMANDS):
     ave.add_command(_command)
 
 

@@ -70,6 +70,9 @@ def _write_status(found: Contents) -> None:
         table.append([way.store, size(way.waiting_bytes), way.waiting_segments, lag, way.dead])
     for line in columns(table):
         screen.text(line)
+    for way in found.stores:
+        for why, count in way.rejects.items():
+            screen.text(f"{way.store} rejected {count}: {why}", "yellow")
 
 
 @spool.command()

@@ -28,13 +28,15 @@ _STORE: dict[str, tuple[Any, Any]] = {
     "port": (int, None),
     "user": (str, None),
     "password": (str, None),
+    "tls": (str, None),
+    "insecure": (bool, False),
     "required": (bool, True),
 }
 
 #: file -> key -> (type, default): those of `ave.home.SETTINGS`, and the files that no job reads.
 SETTINGS: dict[str, dict[str, tuple[Any, Any]]] = {
     "decibel": _STORE,
-    "mysql": {**_STORE, "db": (str, None)},
+    "mysql": homes.SETTINGS["mysql"],
     "elasticsearch": {**_STORE, "api_key": (str, None)},
     "logstash": _STORE,
     "logd": {
@@ -59,6 +61,9 @@ _VALUES: dict[str, range | tuple[str, ...]] = {
 }
 
 _SECRETS = ("password", "api_key")
+
+#: Files that the original had, too: what is wrong with them is told in its words.
+_ORIGINALS = ("panotti", "workspace")
 
 _FORMS = {bool: "true or false", int: "a whole number", str: "a string", dict: "an object {...}", list: "a list [...]"}
 
@@ -143,7 +148,7 @@ def _unknown(path: str, key: str, known: Iterable[str]) -> Problem:
 
 
 def _wrong_type(name: str, path: str, key: str, value: Any) -> str:
-    if name in homes.SETTINGS and key not in _SECRETS:
+    if name in _ORIGINALS and key not in _SECRETS:
         try:
             homes.check(name, {key: value}, path)
         except ConfigError as error:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import re
 from typing import TYPE_CHECKING, Any
-from urllib.parse import quote
+from urllib.parse import parse_qsl, quote, urlencode, urlsplit
 
 import msgspec
 
@@ -40,8 +40,11 @@ _BESIDES = {"elasticsearch", "logstash"}
 #: Panotti leaves these to Elasticsearch as soon as there is one.
 _BULK = {"request", "metric"}
 
-#: URLs of stores that acknowledge nothing, and so are never required.
+#: URLs of stores that acknowledge nothing, and so are never required, nor the only ones of a kind.
 _BLIND = ("logstash:", "tcp:")
+
+#: Files in which a URL may be the plain one that the server's own documentation gives.
+_PLAIN = ("elasticsearch", "logstash")
 
 
 class Route(msgspec.Struct, frozen=True):
@@ -78,7 +81,9 @@ class Routing(msgspec.Struct, frozen=True):
             old = routes.get(new.name, new)
             files = tuple(dict.fromkeys((*old.files, *new.files)))
             routes[new.name] = Route(old.url, old.name, old.kinds | new.kinds, old.required or new.required, files)
-        return cls(tuple(routes.values()))
+        routing = cls(tuple(routes.values()))
+        _check_blind(routing, home)
+        return routing
 
     def of(self, kind: str) -> tuple[Route, ...]:
         """Return the routes of a kind; none means that such records are dropped and counted."""
@@ -97,11 +102,26 @@ def _targets(home: str) -> Iterator[Route]:
     for name, (kinds, scheme) in _ROUTED.items():
         if _takes_part(name, files[name]):
             url = _url(homes.config_file(name, home), files[name], scheme, home)
+            if name in _PLAIN and url.startswith(("http:", "https:")):
+                url = f"{scheme}+{url}"
             required = files[name].required and not url.startswith(_BLIND)
             yield Route(url, _name(url, home), kinds - bulk if name == "panotti" else kinds, required, (name,))
     # artifacts are files of a workspace; without a Flocker only their records are kept
     url = resolved(DEFAULT_URL, home)
     yield Route(url, _name(url, home), frozenset({"artifact"}), required=True, files=("workspace",))
+
+
+def _check_blind(routing: Routing, home: str) -> None:
+    """Raise if a store that acknowledges nothing is the only one of a kind."""
+    for route in routing.routes:
+        if not route.url.startswith(_BLIND):
+            continue
+        alone = sorted(kind for kind in route.kinds if all(other.url.startswith(_BLIND) for other in routing.of(kind)))
+        if alone:
+            path = homes.config_file(route.files[0], home)
+            what = f"is the only store of {' '.join(alone)}, though it acknowledges nothing"
+            cure = "enable the files of other stores, or use the HTTP input: logstash+http://host:port"
+            raise Problem(path, "url", what, cure).error()
 
 
 def _takes_part(name: str, settings: Any) -> bool:
@@ -113,14 +133,14 @@ def _url(path: str, settings: Any, scheme: str, home: str) -> str:
     """Return the URL of the store that a file names, in one of the two ways or not at all."""
     url = settings.url
     if url is None and settings.host is None:
-        for key in ("port", "db", "user", "password"):
+        for key in ("port", "db", "user", "password", "api_key"):
             if getattr(settings, key, None) is not None:
                 raise Problem(path, key, f'"{key}" is there, but neither "url" nor "host"', "add one").error()
         url = DEFAULT_URL
     elif url is None:
         url = _server(path, settings, scheme)
     try:
-        return resolved(_with_user(url, settings), home)
+        return resolved(_with_protection(_with_user(url, settings), settings), home)
     except ConfigError as error:
         raise Problem(path, "url", str(error), "mend the url").error() from error
 
@@ -140,15 +160,30 @@ def _server(path: str, settings: Any, scheme: str) -> str:
 
 def _with_user(url: str, settings: Any) -> str:
     scheme, mark, rest = url.partition("://")
-    if settings.user is None or "@" in rest.partition("/")[0]:
+    if "@" in rest.partition("/")[0]:
+        return url
+    if getattr(settings, "api_key", None) is not None:
+        return f"{scheme}{mark}:{quote(settings.api_key, safe='')}@{rest}"
+    if settings.user is None:
         return url
     password = "" if settings.password is None else f":{quote(settings.password, safe='')}"
     return f"{scheme}{mark}{quote(settings.user, safe='')}{password}@{rest}"
 
 
+def _with_protection(url: str, settings: Any) -> str:
+    """Write `tls` and `insecure` behind the URL, unless it says them itself; files need neither."""
+    given = {"tls": settings.tls, "insecure": "true" if settings.insecure else None}
+    said = parse_qsl(urlsplit(url).query)
+    query = {key: text for key, text in given.items() if text is not None and key not in dict(said)}
+    if not query or url.startswith("sqlite"):
+        return url
+    return f"{url}{'&' if said else '?'}{urlencode(query)}"
+
+
 def _name(url: str, home: str) -> str:
     if url == resolved(DEFAULT_URL, home):
         return "embedded"
-    place = re.sub(r"://[^/@]*@", "://", url)
+    # how the way there is protected makes it no other store
+    place = re.sub(r"[?&](tls|insecure)=[^&]*", "", re.sub(r"://[^/@]*@", "://", url))
     words = "-".join(re.findall(r"[A-Za-z0-9]+", place))
     return f"{words[:60]}-{hashlib.sha256(place.encode()).hexdigest()[:8]}"

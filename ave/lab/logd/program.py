@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from typing import TYPE_CHECKING, Any
 
 from ave.lab import config, daemon
@@ -13,6 +14,10 @@ if TYPE_CHECKING:
     from typing import Self
 
 __all__ = ["LogdService", "run"]
+
+#: Seconds after which a thread that computes lets another one go on, a tenth of Python's own: a shipper that has its
+#: server's answer should not wait for the books before it sends the next batch.
+SWITCH_S = 0.0005
 
 EXAMPLES = """\
 examples:
@@ -27,6 +32,7 @@ examples:
 def run(argv: list[str]) -> int:
     """Run ave-logd. 0: ended as asked; 1: something could not be delivered, or another one runs; 2: usage."""
     about = "Bring what the host's spool keeps into the stores that the configuration names."
+    sys.setswitchinterval(SWITCH_S)
     return daemon.run(LogdService, argv, about=about, examples=EXAMPLES)
 
 

@@ -22,19 +22,22 @@ from ave.spool.cursors import Cursor
 from ave.spool.frames import RECORD, Line, kind_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
     from ave.lab.logd.watch import Watch
     from ave.lab.stores.base import Rejected, Store
     from ave.record import Record
+    from ave.spool.frames import Damage
 
 __all__ = ["Shipper"]
 
 log = logging.getLogger(__name__)
 
-#: Records and bytes of one batch: large enough to hide a round trip, small enough to repeat.
+#: Records of one batch: enough to hide a round trip, few enough to repeat. How many bytes, each store says.
 BATCH_RECORDS = 1000
-BATCH_BYTES = 256 * 1024
+
+#: Bytes of a segment read at once.
+PIECE_BYTES = 64 * 1024
 
 #: Seconds: the first and the longest pause after a failure. Full jitter, so that hosts do not come back together.
 RETRY_FIRST_S = 0.2
@@ -76,6 +79,7 @@ class Shipper(Thread):
         self._letters = DeadLetters(watch.spool, name)
         self._ending = Event()
         self._failures = 0
+        self._asked_s = 0.0
 
     def stop(self) -> None:
         """Ask the thread to end after the batch it is at."""
@@ -128,10 +132,10 @@ class Shipper(Thread):
 
     def _ship(self) -> bool:
         cursor = self._cursor = self._cursor or Cursor(os.path.join(self.watch.spool, "cursors", self.store_name))
-        batch, positions = self._collect(cursor)
+        store = self._store = self._store or self._open()
+        batch, positions = self._collect(cursor, store.batch_bytes)
         io.reached("batch-read")
         if batch:
-            store = self._store = self._store or self._open()
             rejected = put_all(store, batch)
             io.reached("batch-stored")
             if rejected:
@@ -143,17 +147,13 @@ class Shipper(Thread):
         self._note_done(cursor)
         return bool(positions)
 
-    def _collect(self, cursor: Cursor) -> tuple[list[Record], dict[str, tuple[int, int]]]:
-        """Read on in all segments, oldest first, until the batch is full; return it and where it ends in each."""
+    def _collect(self, cursor: Cursor, left: int) -> tuple[list[Record], dict[str, tuple[int, int]]]:
+        """Read on in all segments, oldest first, up to `left` bytes; return the batch and where it ends in each."""
         batch: list[Record] = []
         positions: dict[str, tuple[int, int]] = {}
-        left = BATCH_BYTES
         for name, seen in self.watch.segments.items():
             offset, seq = cursor.positions.get(name, (0, 0))
-            if offset >= seen.size:
-                continue
-            items = self.watch.read(name, offset, left)
-            for item in items:
+            for item in self._items(name, offset, seen.size, left):
                 if isinstance(item, Line):
                     record = _record(item)
                     if record is not None:
@@ -168,6 +168,16 @@ class Shipper(Thread):
             if left <= 0:
                 break
         return batch, positions
+
+    def _items(self, name: str, offset: int, size: int, left: int) -> Iterator[Line | Damage]:
+        """Read on in a segment, in pieces: what is read behind the last record that has room is read for nothing."""
+        end = min(size, offset + left)
+        while offset < end:
+            items = self.watch.read(name, offset, min(PIECE_BYTES, end - offset))
+            if not items:
+                return
+            yield from items
+            offset = items[-1].end
 
     def _bury(self, rejected: list[Rejected]) -> None:
         self._letters.add(rejected)
@@ -203,9 +213,13 @@ class Shipper(Thread):
                 "%s takes nothing, its records wait: %s", self.store_name, error, extra={"action": "store_down"}
             )
         self.failure = str(error)
+        details = error.details if isinstance(error, StoreUnavailable) else {}
+        self._asked_s = min(float(details.get("retry_after_s", 0)), self.retry_max_s)
 
     def _pause(self) -> float:
-        return random.uniform(0, min(self.retry_max_s, RETRY_FIRST_S * 2.0 ** min(self._failures, 20)))  # noqa: S311
+        """Return how long to wait, at least what the server asked for."""
+        most = min(self.retry_max_s, RETRY_FIRST_S * 2.0 ** min(self._failures, 20))
+        return self._asked_s + random.uniform(0, most)  # noqa: S311
 
 
 def _record(line: Line) -> Record | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from importlib import import_module
 from typing import TYPE_CHECKING
 
 from ave.exceptions import ConfigError
@@ -14,15 +15,32 @@ if TYPE_CHECKING:
 __all__ = ["STORES", "Rejected", "Store", "open_store", "order", "resolved", "store_class"]
 
 
-def _panotti_rpc(url: str, kinds: Collection[str], *, readonly: bool = False) -> Store:
-    # sockets are for those whose Panotti is reached by them
-    from ave.lab.stores.panotti_rpc import PanottiRpcStore  # noqa: PLC0415
+def _later(module: str, name: str) -> Callable[..., Store]:
+    """Put off loading a module, and its client library, until somebody has such a store."""
 
-    return PanottiRpcStore(url, kinds, readonly=readonly)
+    def make(url: str, kinds: Collection[str], *, readonly: bool = False) -> Store:
+        made: Store = getattr(import_module(f"ave.lab.stores.{module}"), name)(url, kinds, readonly=readonly)
+        return made
+
+    return make
 
 
 #: Scheme -> what makes the store: called as `(url, kinds, readonly=...)`, opens nothing yet.
-STORES: dict[str, Callable[..., Store]] = {"ave": _panotti_rpc, "sqlite": EmbeddedStore}
+STORES: dict[str, Callable[..., Store]] = {
+    "ave": _later("panotti_rpc", "PanottiRpcStore"),
+    "couchdb": _later("couchdb", "CouchStore"),
+    "elasticsearch": _later("elasticsearch", "ElasticsearchStore"),
+    "elasticsearch+http": _later("elasticsearch", "ElasticsearchStore"),
+    "elasticsearch+https": _later("elasticsearch", "ElasticsearchStore"),
+    "logstash": _later("logstash", "LogstashTcpStore"),
+    "logstash+http": _later("logstash", "LogstashHttpStore"),
+    "logstash+https": _later("logstash", "LogstashHttpStore"),
+    "opensearch": _later("elasticsearch", "ElasticsearchStore"),
+    "mariadb": _later("sql", "SqlStore"),
+    "mysql": _later("sql", "SqlStore"),
+    "sqlite": EmbeddedStore,
+    "sqlite+tables": _later("sql", "SqlStore"),
+}
 
 #: Packages that bring a store of their own name it here: `couchdb = my.package:CouchStore`.
 GROUP = "ave.stores"
@@ -44,12 +62,12 @@ def open_store(url: str, home: str, kinds: Collection[str], *, readonly: bool = 
 
 
 def resolved(url: str, home: str) -> str:
-    """Write the home into a `sqlite:` URL, so that the same file has the same URL; others stay as they are.
+    """Write the home into a URL of SQLite's, so that the same file has the same URL; others stay as they are.
 
-    ConfigError: a `sqlite:` URL without an absolute path.
+    ConfigError: such a URL without an absolute path.
     """
     scheme, _, place = url.partition(":")
-    if scheme != "sqlite":
+    if scheme not in {"sqlite", "sqlite+tables"}:
         return url
     first, _, rest = place.lstrip("/").partition("/")
     if first in {"~", "$HOME"}:
@@ -57,8 +75,8 @@ def resolved(url: str, home: str) -> str:
     else:
         root, path = "", place.lstrip("/") if place.startswith("///") else ""
     if not path:
-        raise ConfigError(f'"{url}" must be sqlite:/// and the absolute path of a file')
-    return f"sqlite://{root}/{path}"
+        raise ConfigError(f'"{url}" must be {scheme}:/// and the absolute path of a file')
+    return f"{scheme}://{root}/{path}"
 
 
 def store_class(url: str) -> Callable[..., Store]:

@@ -38,9 +38,13 @@ class Store(ABC):
 
     Attributes:
         kinds: what it takes; the shipper offers nothing else.
+        batch_bytes: bytes of the spool that make a good batch, if they are not too many records.
+        answers: whether it can be asked for what it has; if not, `find` and `count` are UsageErrors.
     """
 
     kinds: frozenset[str]
+    batch_bytes: int = 256 * 1024
+    answers: bool = True
 
     @abstractmethod
     def put(self, batch: Sequence[Record]) -> list[Rejected]:
@@ -56,7 +60,8 @@ class Store(ABC):
             The records that can never be stored, each with its reason; *every other one is stored*.
 
         Raises:
-            StoreUnavailable: the batch may be fine; offer the same one again later.
+            StoreUnavailable: the batch may be fine; offer the same one again later, `retry_after_s` in its details
+                being how much later the server asks for, if it does.
             ConfigError: the same, but it takes a person to mend it (wrong password, newer schema).
         """
 
@@ -83,6 +88,14 @@ class Store(ABC):
         Raises:
             StoreUnavailable, ConfigError, UsageError: as `find`.
         """
+
+    def probe(self) -> None:
+        """Return if the store can be reached and lets us in, as far as that can be told without storing anything.
+
+        Raises:
+            StoreUnavailable, ConfigError: as `find`.
+        """
+        self.count("")
 
     @abstractmethod
     def close(self) -> None:

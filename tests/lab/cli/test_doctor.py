@@ -197,6 +197,22 @@ def test_a_store_that_is_not_required_is_a_warning(home):
     assert states == [OK, WARNING]
 
 
+def test_each_kind_of_server_is_tried_and_the_mend_is_told(home):
+    from ave.network import find_free_port
+
+    port = find_free_port()
+    for name in ("elasticsearch", "logstash"):
+        with open(homes.config_file(name, home), "w") as file:
+            json.dump({"host": "127.0.0.1", "port": port}, file)
+        os.chmod(homes.config_file(name, home), 0o600)
+    found = [finding for finding in examine(home) if finding.subject == "stores" and finding.state != OK]
+    assert [finding.state for finding in found] == [WRONG, WARNING]
+    for finding in found:
+        assert f"127.0.0.1:{port}" in finding.what
+        assert "Connection refused" in finding.what
+        assert "mend it; until then its records wait in the spool" in finding.mend
+
+
 def test_what_lies_in_the_spool_for_good_is_told(home, place, made):
     os.mkdir(f"{place}/damaged")
     with open(f"{place}/damaged/a-0", "wb") as file:
@@ -207,7 +223,7 @@ def test_what_lies_in_the_spool_for_good_is_told(home, place, made):
     found = wrong(home, "waiting")
     assert "was written by a newer version and waits; upgrade" in found[0]
     assert "1 damaged piece, 2 KiB" in found[1]
-    assert found[2].startswith("1 dead letter: embedded cannot store them as they are; ")
+    assert found[2].startswith("1 dead letter: embedded cannot store them as they are; 1 times: too odd; ")
     assert "`ave spool retry embedded`" in found[2]
 
 

@@ -51,7 +51,17 @@ def test_what_waits_is_told_for_each_store(ave, home, place):
     assert ways.keys() == {"embedded", "sqlite"}
     for way in ways.values():
         assert 0 <= way.pop("lag_s") < 60
-        assert way == {"waiting_segments": 1, "waiting_bytes": size, "dead": 0}
+        assert way == {"waiting_segments": 1, "waiting_bytes": size, "dead": 0, "rejects": {}}
+
+
+def test_what_a_store_rejected_is_told_with_the_most_frequent_reason_first(ave, letters, made):
+    reasons = ["too odd", "too long", "too long", "too long", "too odd", "too new"]
+    letters.add([Rejected(made("shout", {"n": n}), reason) for n, reason in enumerate(reasons)])
+    [way] = json.loads(ave("spool", "status", "--json").out)["stores"]
+    assert (way["dead"], list(way["rejects"].items())) == (6, [("too long", 3), ("too odd", 2), ("too new", 1)])
+    assert ave("spool", "status").out.endswith(
+        "embedded rejected 3: too long\nembedded rejected 2: too odd\nembedded rejected 1: too new\n"
+    )
 
 
 def test_the_lag_is_the_age_of_the_oldest_record(ave, home):
@@ -80,7 +90,7 @@ def test_damage_dead_letters_and_newer_segments_are_told(ave, home, place, made)
     out = ave("spool", "status").out
     assert "1 segment of a newer version wait" in out
     assert "damaged: 1 piece, 2 KiB" in out
-    assert out.splitlines()[-1].split()[-1] == "1"
+    assert out.splitlines()[-2].split()[-1] == "1"
 
 
 # cat

@@ -6,7 +6,7 @@ import os
 import pytest
 
 from ave import io
-from ave.exceptions import ConfigError
+from ave.exceptions import ConfigError, StoreUnavailable
 from ave.lab.logd import shipper as shippers
 from ave.lab.logd.letters import DeadLetters
 from ave.lab.logd.shipper import Shipper
@@ -88,7 +88,7 @@ def test_a_batch_has_about_so_many_bytes_at_most(shipper, store, watch, spool):
         write(spool, number, header(), *(record(body["n"], body=body, of=name(number)) for body in bodies))
     watch.look()
     drain(shipper)
-    assert max(map(len, store.batches)) <= shippers.BATCH_BYTES // size + 1
+    assert max(map(len, store.batches)) <= store.batch_bytes // size + 1
     assert len(store.records) == 30
 
 
@@ -351,6 +351,25 @@ def test_the_thread_ships_what_comes_and_stops_when_asked(shipper, store, watch,
     assert not shipper.is_alive()
 
 
+def raising(error):
+    def put(_batch):
+        raise error
+
+    return put
+
+
+def test_a_server_is_not_asked_before_it_wants_to_be(make, store, watch, spool, monkeypatch):
+    monkeypatch.setattr(shippers.random, "uniform", lambda _least, _most: 0.5)
+    shipper = make(store, retry_max_s=60)
+    write(spool, 1, header(), record(1))
+    watch.look()
+    for wanted, pause in ((7, 7.5), (3600, 60.5), (None, 0.5)):
+        details = {"message": "busy"} if wanted is None else {"message": "busy", "retry_after_s": wanted}
+        monkeypatch.setattr(store, "put", raising(StoreUnavailable(details)))
+        assert not shipper.step()
+        assert shipper._pause() == pause
+
+
 def test_a_stop_does_not_wait_for_a_long_pause(shipper, store, watch, spool, monkeypatch):
     monkeypatch.setattr(shipper, "_pause", lambda: 3600)
     write(spool, 1, header(), record(1))
@@ -365,7 +384,7 @@ def test_a_stop_does_not_wait_for_a_long_pause(shipper, store, watch, spool, mon
 
 def test_an_error_that_nobody_foresaw_does_not_end_the_thread(make, store, watch, spool, monkeypatch, caplog):
     shipper = make(store, retry_max_s=0.01)
-    monkeypatch.setattr(shipper, "_collect", lambda cursor: 1 / 0)
+    monkeypatch.setattr(shipper, "_collect", lambda *_: 1 / 0)
     write(spool, 1, header(), record(1))
     shipper.start()
     watch.look()

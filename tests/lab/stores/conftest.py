@@ -9,6 +9,7 @@ from ave.lab.stores import open_store
 from ave.network import find_free_port
 from ave.record import KINDS
 from ave.testing import MemoryStore, PanottiControl
+from tests.system import servers_couchdb, servers_mariadb, servers_opensearch
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -39,7 +40,32 @@ def panotti_rpc(_tmp_path) -> Iterator[Callable[[bool], Store]]:
         control.join(10)
 
 
-@pytest.fixture(params=[memory, embedded, panotti_rpc], ids=lambda way: way.__name__)
+@contextmanager
+def mariadb(_tmp_path) -> Iterator[Callable[[bool], Store]]:
+    url = servers_mariadb.fresh_url()
+    yield lambda readonly: open_store(url, "/nowhere", KINDS, readonly=readonly)
+
+
+@contextmanager
+def tables(tmp_path) -> Iterator[Callable[[bool], Store]]:
+    yield lambda readonly: open_store("sqlite+tables:///~/tables.db", str(tmp_path), KINDS, readonly=readonly)
+
+
+@contextmanager
+def couchdb(_tmp_path) -> Iterator[Callable[[bool], Store]]:
+    url = servers_couchdb.fresh_url()
+    yield lambda readonly: open_store(url, "/nowhere", KINDS, readonly=readonly)
+
+
+@contextmanager
+def opensearch(_tmp_path) -> Iterator[Callable[[bool], Store]]:
+    with servers_opensearch.fresh() as url:
+        yield lambda readonly: open_store(url, "/nowhere", KINDS, readonly=readonly)
+
+
+@pytest.fixture(
+    params=[memory, embedded, panotti_rpc, couchdb, mariadb, tables, opensearch], ids=lambda way: way.__name__
+)
 def opened(request, tmp_path) -> Iterator[Callable[..., Store]]:
     """Open one and the same store as often as wanted: `opened()` to write, `opened(readonly=True)` to read."""
     stores: list[Store] = []

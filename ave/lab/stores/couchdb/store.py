@@ -1,0 +1,268 @@
+"""Panotti on CouchDB: one document per record, one database per month behind one name.
+
+What makes a repeat harmless is the document's id, which is the record's: a conflict is what was stored before, if the
+digests say so.
+"""
+
+from __future__ import annotations
+
+import heapq
+import re
+from itertools import islice
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from ave.exceptions import ConfigError, StoreUnavailable, UsageError
+from ave.lab.stores import servers
+from ave.lab.stores.base import DIFFERENT, Rejected, Store, matches, order
+from ave.lab.stores.couchdb.client import Couch, Missing, Refused
+from ave.lab.stores.couchdb.documents import TIME_MAX, TIME_MIN, UNSTORABLE, document, month, record_of
+from ave.lab.stores.couchdb.views import DESIGN, LAST, design
+from ave.lab.stores.instants import instant
+from ave.lab.stores.seen import Seen
+from ave.record import KINDS
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Iterator, Sequence
+
+    from ave.record import Query, Record
+
+__all__ = ["NAME", "PORT", "CouchStore"]
+
+#: Where CouchDB listens, and what Panotti's databases are called, unless the URL says it.
+PORT = 5984
+NAME = "panotti"
+
+#: Documents that are read at once; none is much larger than 64 KiB.
+PAGE = 200
+
+#: What CouchDB allows as the name of a database, with room for the month.
+_NAMES = re.compile(r"[a-z][a-z0-9_$()+-]{0,200}")
+
+
+class CouchStore(Store):
+    """Records as documents, see `ave.lab.stores.couchdb.documents`.
+
+    Args:
+        url: `couchdb://[user:password@]host[:port][/name]` and options, see `ave.lab.stores.servers`. The user is a
+            server administrator, for databases are made as months come.
+        kinds: what is kept there.
+        readonly: for asking only.
+
+    Raises:
+        ConfigError: the URL is not of this form.
+    """
+
+    def __init__(self, url: str, kinds: Collection[str] = KINDS, *, readonly: bool = False) -> None:
+        self.kinds = frozenset(kinds)
+        self._readonly = readonly
+        server = servers.parse(url, PORT, quiet=readonly)
+        self._name = server.path or NAME
+        if not _NAMES.fullmatch(self._name):
+            raise ConfigError(
+                f'{server.place}: "{self._name}" cannot be the name of a database: small letters, digits and _$()+-'
+            )
+        self._couch = Couch(server)
+        self._ready: set[str] = set()
+        self._seen = Seen()
+
+    def put(self, batch: Sequence[Record]) -> list[Rejected]:
+        """Store a batch, one request for each month in it, see `Store.put`."""
+        if self._readonly:
+            raise UsageError(f"{self._couch.place} was opened for reading only")
+        documents: dict[str, dict[str, Any]] = {}
+        months: dict[str, dict[str, Record]] = {}
+        rejected = []
+        for record in batch:
+            try:
+                made = document(record)
+            except UNSTORABLE as error:
+                rejected.append(Rejected(record, f"no document can hold it: {error}"))
+                continue
+            first = documents.setdefault(record.id, made)
+            if first is made:
+                months.setdefault(f"{self._name}-{made['ave']['time'][:7]}", {})[record.id] = record
+            elif _digest(first) != _digest(made):
+                rejected.append(Rejected(record, DIFFERENT))
+        self._leave_out_strays(months, rejected)
+        for database, records in months.items():
+            self._prepare(database)
+            rejected += self._put_month(database, records, documents)
+        self._seen.add(batch)
+        return rejected
+
+    def find(self, query: Query) -> Iterator[Record]:
+        """Give what matches, see `Store.find`; one month after the other, page by page."""
+        guids = [query.guid]
+        if query.job is not None:
+            guids = [guid for guid in self._runs(query.job) if query.guid in {None, guid}]
+        yield from islice(self._all(query, guids), query.limit)
+
+    def count(self, guid: str, hosts: Collection[str] = ()) -> dict[str, int]:
+        """Count by kind, see `Store.count`."""
+        counts: dict[str, int] = {}
+        for database in self._databases():
+            for row in self._view(database, "kinds", ([guid], [guid, LAST]), group_level=3 if hosts else 2):
+                kind, *host = row["key"][1:]
+                if not hosts or host[0] in hosts:
+                    counts[kind] = counts.get(kind, 0) + row["value"]
+        return counts
+
+    def close(self) -> None:
+        """Close the connections; the next use opens others."""
+        self._couch.close()
+        self._ready.clear()
+        self._seen = Seen()
+
+    # Databases
+
+    def _database(self, time: int) -> str:
+        return f"{self._name}-{month(time)}"
+
+    def _databases(self) -> list[str]:
+        """Return the names of the databases there are, oldest month first."""
+        ours = re.compile(rf"{re.escape(self._name)}-\d\d\d\d-\d\d")
+        names = self._couch.rows(self._couch.ask("GET", "_all_dbs"), str)
+        return sorted(name for name in names if ours.fullmatch(name))
+
+    def _prepare(self, database: str) -> None:
+        """Make database and design document where they are missing."""
+        if database in self._ready:
+            return
+        if self._couch.ask("GET", database, missing=None) is None:
+            self._couch.ask("PUT", database, there={})
+        wanted = design()
+        found = self._couch.ask("GET", database, wanted["_id"], missing={})
+        if any(found.get(key) != value for key, value in wanted.items()):
+            replaced = {"_rev": found["_rev"]} if found else {}
+            self._couch.ask("PUT", database, wanted["_id"], body=wanted | replaced, there={})
+        self._ready.add(database)
+
+    # Writing
+
+    def _leave_out_strays(self, months: dict[str, dict[str, Record]], rejected: list[Rejected]) -> None:
+        """Reject records whose id is stored with a time of another month already."""
+        doubtful = self._seen.doubtful(record for records in months.values() for record in records.values())
+        if not doubtful:
+            return
+        for database in self._databases():
+            keys = [record.id for record in doubtful if self._database(record.time) != database]
+            for row in self._lookup(database, keys, docs=False) if keys else ():
+                record = next(records.pop(row["id"]) for records in months.values() if row["id"] in records)
+                rejected.append(Rejected(record, DIFFERENT))
+
+    def _put_month(self, database: str, records: dict[str, Record], documents: dict[str, Any]) -> list[Rejected]:
+        """Put documents into one database; a request that is refused as a whole is halved until the guilty is found."""
+        if not records:
+            return []
+        body = {"docs": [documents[name] for name in records]}
+        try:
+            rows = self._couch.ask("POST", database, "_bulk_docs", body=body)
+        except Missing:
+            self._ready.discard(database)
+            raise StoreUnavailable(f"{self._couch.place}: {database} is gone; it is made anew") from None
+        except Refused as error:
+            if len(records) == 1:
+                return [Rejected(record, str(error)) for record in records.values()]
+            items, middle = list(records.items()), len(records) // 2
+            halves = dict(items[:middle]), dict(items[middle:])
+            return [rejected for half in halves for rejected in self._put_month(database, half, documents)]
+        return self._judge(database, self._couch.rows(rows, dict), records, documents)
+
+    def _judge(self, database: str, rows: Any, records: dict[str, Record], documents: dict[str, Any]) -> list[Rejected]:
+        """Look at what became of each document."""
+        errors = {row.get("id"): row for row in rows if row.get("error")}
+        if len(rows) != len(records) or {row.get("id") for row in rows} != records.keys():
+            raise StoreUnavailable(f"{self._couch.place}: {database} did not answer for each document")
+        reasons = {}
+        conflicts = [name for name, row in errors.items() if row["error"] == "conflict"]
+        for name, row in errors.items():
+            if row["error"] == "unauthorized":
+                raise ConfigError(f"{self._couch.place}: {database} refuses us: {row.get('reason')}")
+            if row["error"] == "forbidden":
+                reasons[name] = f"forbidden by {database}: {row.get('reason')}"
+            elif row["error"] != "conflict":
+                raise StoreUnavailable(f"{self._couch.place}: {database}: {row['error']}: {row.get('reason')}")
+        stored = {row["id"]: row["doc"] for row in self._lookup(database, conflicts)} if conflicts else {}
+        for name in conflicts:
+            if name not in stored:
+                raise StoreUnavailable(f"{self._couch.place}: {database} has and has not {name}")
+            if _digest(stored[name]) != _digest(documents[name]):
+                reasons[name] = DIFFERENT
+        return [Rejected(records[name], why) for name, why in reasons.items()]
+
+    def _lookup(self, database: str, names: list[str], *, docs: bool = True) -> list[dict[str, Any]]:
+        """Return the rows of those documents that are there."""
+        answer = self._couch.ask("POST", database, "_all_docs", body={"keys": names}, include_docs=docs)
+        rows = self._couch.rows(answer.get("rows"), dict)
+        return [row for row in rows if "error" not in row and not row["value"].get("deleted")]
+
+    # Reading
+
+    def _all(self, query: Query, guids: list[str | None]) -> Iterator[Record]:
+        first = self._database(_clamped(query.since, TIME_MIN))
+        last = self._database(_clamped(query.until, TIME_MAX))
+        databases = [name for name in self._databases() if first <= name <= last]
+        for database in reversed(databases) if query.newest else databases:
+            streams = [self._stream(database, query, guid) for guid in guids]
+            yield from heapq.merge(*streams, key=order, reverse=query.newest)
+
+    def _stream(self, database: str, query: Query, guid: str | None) -> Iterator[Record]:
+        """Give the matching records of one run, or of all, in one month."""
+        view, prefix = _narrowest(query, guid)
+        ends = [
+            [*prefix, instant(_clamped(query.since, TIME_MIN))],
+            [*prefix, LAST if query.until is None else instant(_clamped(query.until, TIME_MAX))],
+        ]
+        if query.newest:
+            ends.reverse()
+        skip, size = 0, PAGE if query.limit is None else min(PAGE, query.limit)
+        while True:
+            options = {"descending": query.newest, "limit": size, "skip": skip, "include_docs": True}
+            rows = self._view(database, view, (ends[0], ends[1]), **options)
+            for row in rows:
+                record = record_of(row["doc"])
+                if record is not None and matches(query, record) and (guid is None or record.guid == guid):
+                    yield record
+            if len(rows) < size:
+                return
+            ends[0], skip = rows[-1]["key"], 1
+
+    def _runs(self, job: str) -> list[str]:
+        rows = (row for database in self._databases() for row in self._view(database, "jobs", ([""], [LAST])))
+        return list(dict.fromkeys(row["value"] for row in rows if job in row["key"][0]))
+
+    def _view(
+        self, database: str, view: str, ends: tuple[list[str], list[str]], **options: Any
+    ) -> list[dict[str, Any]]:
+        """Ask a view; a database that is just being made has no rows."""
+        try:
+            startkey, endkey = (msgspec.json.encode(end).decode() for end in ends)
+        except UnicodeEncodeError as error:
+            raise UsageError(f"no record can have such a value: {error}") from error
+        path = (database, "_design", DESIGN, "_view", view)
+        answer = self._couch.ask("GET", *path, missing=None, startkey=startkey, endkey=endkey, **options)
+        if answer is None and (self._couch.ask("GET", database, missing=None) or {}).get("doc_count"):
+            raise StoreUnavailable(
+                f"{self._couch.place}: {database} has no design document {DESIGN}; ave-logd puts it there at the next "
+                "record, if it may"
+            )
+        return [] if answer is None else self._couch.rows(answer.get("rows"), dict)
+
+
+def _narrowest(query: Query, guid: str | None) -> tuple[str, list[str]]:
+    if guid is not None:
+        return "by_guid", [guid]
+    if len(query.kinds) == 1:
+        return "by_kind", [*query.kinds]
+    return "by_time", []
+
+
+def _clamped(time: int | None, default: int) -> int:
+    return default if time is None else min(max(time, TIME_MIN), TIME_MAX)
+
+
+def _digest(kept: dict[str, Any]) -> Any:
+    beside = kept.get("ave")
+    return beside.get("digest") if isinstance(beside, dict) else None

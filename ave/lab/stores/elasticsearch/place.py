@@ -1,0 +1,134 @@
+"""Where the servers are and how to speak to them, as a URL says it."""
+
+from __future__ import annotations
+
+import ipaddress
+import os
+import re
+from typing import Any
+from urllib.parse import parse_qsl, unquote
+
+import msgspec
+
+from ave.exceptions import ConfigError
+from ave.lab.stores.elasticsearch.templates import LOCUST
+
+__all__ = ["PORT", "Place"]
+
+PORT = 9200
+
+_OPTIONS = ("insecure", "locust", "replicas", "template", "tls")
+
+#: What the names of indices and aliases may be.
+_NAME = re.compile(r"[a-z0-9][a-z0-9_.-]{0,99}")
+
+_FORM = "elasticsearch://[user:password@]host[:port][,host...][/prefix]"
+
+
+class Place(msgspec.Struct, frozen=True):
+    """The servers of one cluster.
+
+    Attributes:
+        nodes: their URLs, `https://host:port`.
+        user, password: for basic authentication; without a user, the password is an API key.
+        verify: what `requests` calls so: whether, and by which file, certificates are checked.
+        prefix: of the indices, and the alias of all of them.
+        locust: the alias of the requests.
+        replicas: copies of each index; None for one as soon as there is a second node.
+        keeps_template: whether the template is somebody else's to install.
+        insecure: whether what is sent can be read on the way, or the servers are not checked.
+    """
+
+    nodes: tuple[str, ...]
+    user: str
+    password: str
+    verify: bool | str
+    prefix: str
+    locust: str
+    replicas: int | None
+    keeps_template: bool
+    insecure: bool
+
+    @classmethod
+    def of(cls, url: str) -> Place:
+        """Read a URL; ConfigError says what it must be, without its secrets."""
+        scheme, _, rest = url.partition("://")
+        where, _, query = rest.partition("?")
+        netloc, _, prefix = where.partition("/")
+        userinfo, _, hosts = netloc.rpartition("@")
+        user, _, password = userinfo.partition(":")
+        shown = f"{scheme}://{hosts}/{prefix}"
+        options = _options(shown, query)
+        insecure = options.get("insecure") == "true"
+        secure = _is_secure(shown, scheme, hosts, options, insecure=insecure)
+        ca = options.get("tls", "system")
+        if ca != "system" and not os.path.isfile(ca):
+            raise ConfigError(f"{shown}: there is no file {ca}; tls must be a file of certificates, or system")
+        return cls(
+            nodes=tuple(_node(shown, host, "https" if secure else "http") for host in hosts.split(",")),
+            user=unquote(user),
+            password=unquote(password),
+            verify=not insecure if ca == "system" or insecure else ca,
+            prefix=_name(shown, "prefix", prefix.strip("/") or "ave"),
+            locust=_name(shown, "locust", options.get("locust", LOCUST)),
+            replicas=_count(shown, options.get("replicas")),
+            keeps_template=options.get("template") == "keep",
+            insecure=insecure,
+        )
+
+    def __repr__(self) -> str:
+        return f"{','.join(self.nodes)}/{self.prefix}"
+
+
+def _options(shown: str, query: str) -> dict[str, str]:
+    options: dict[str, Any] = dict(parse_qsl(query, keep_blank_values=True))
+    if not set(options) <= set(_OPTIONS):
+        raise ConfigError(f"{shown} must be {_FORM}, with none but the options {', '.join(_OPTIONS)}")
+    for name, allowed in (("insecure", ("true", "false")), ("template", ("keep",))):
+        if name in options and options[name] not in allowed:
+            raise ConfigError(f'{shown}: {name} must be {" or ".join(allowed)}, found "{options[name]}"')
+    return options
+
+
+def _is_secure(shown: str, scheme: str, hosts: str, options: dict[str, str], *, insecure: bool) -> bool:
+    """Tell whether TLS is to be spoken: always, but to this machine, or where a URL says that it may be without."""
+    is_local = all(_is_here(_divided(host)[0]) for host in hosts.split(","))
+    if scheme.endswith("+https") or "tls" in options:
+        return True
+    if scheme.endswith("+http") and not is_local and not insecure:
+        raise ConfigError(f"{shown} would be sent in clear text to another machine; use https, or add ?insecure=true")
+    return not (scheme.endswith("+http") or is_local or insecure)
+
+
+def _is_here(host: str) -> bool:
+    """Tell whether a host is this machine, by its name alone; 127.0.0.1.example.org is not."""
+    try:
+        return host == "localhost" or ipaddress.ip_address(host.strip("[]")).is_loopback
+    except ValueError:
+        return False
+
+
+def _node(shown: str, host: str, scheme: str) -> str:
+    name, port = _divided(host)
+    if not re.fullmatch(r"[\w.-]+|\[[0-9A-Fa-f:.]+\]", name) or not port.isascii() or not port.isdigit():
+        raise ConfigError(f'{shown} must be {_FORM}; "{host}" is no host')
+    if not 0 < int(port) < 65536:
+        raise ConfigError(f"{shown}: {port} is no port")
+    return f"{scheme}://{name}:{port}"
+
+
+def _divided(host: str) -> tuple[str, str]:
+    name, mark, port = host.rpartition(":")
+    return (name, port) if mark and not host.endswith("]") else (host, str(PORT))
+
+
+def _name(shown: str, what: str, name: str) -> str:
+    if not _NAME.fullmatch(name):
+        raise ConfigError(f'{shown}: the {what} must be of small letters, digits, "-", "_" and ".", found "{name}"')
+    return name
+
+
+def _count(shown: str, text: str | None) -> int | None:
+    if text is None or re.fullmatch("[0-9]", text):
+        return None if text is None else int(text)
+    raise ConfigError(f'{shown}: replicas must be from 0 to 9, found "{text}"')

@@ -1,0 +1,196 @@
+"""HTTP to the nodes of a cluster: one after the other until one answers, and every answer judged.
+
+Redirects are answers like others and never followed, so nothing that proves who we are goes anywhere but where the
+configuration says.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import msgspec
+import requests
+from requests.auth import HTTPBasicAuth
+from urllib3 import disable_warnings
+from urllib3.exceptions import HTTPError, InsecureRequestWarning
+
+from ave.exceptions import ConfigError, StoreUnavailable
+
+if TYPE_CHECKING:
+    from ave.lab.stores.elasticsearch.place import Place
+
+__all__ = ["Answer", "Cluster", "reason"]
+
+log = logging.getLogger(__name__)
+
+#: Seconds: for a connection, between two pieces of an answer, and for the whole of it.
+CONNECT_S = 5.0
+PIECE_S = 30.0
+ANSWER_S = 60.0
+
+#: Bytes an answer has at most: a page of the largest records.
+ANSWER_BYTES = 256 * 1024 * 1024
+
+#: Bytes read at once.
+PIECE_BYTES = 64 * 1024
+
+#: Statuses of a server, or of what stands before it, that cannot work just now.
+_AWAY = frozenset((408, 429, 500, 502, 503, 504))
+
+#: Those of them that another node may answer better.
+_ELSEWHERE = frozenset((502, 503, 504))
+
+_JSON = "application/json"
+_LINES = "application/x-ndjson"
+
+
+class Answer(NamedTuple):
+    """What a server answered: the status, and its JSON."""
+
+    status: int
+    content: dict[str, Any]
+
+
+class Cluster:
+    """The servers of one place.
+
+    Args:
+        place: of them.
+        quiet: do not log that the way is insecure: for those who only read.
+    """
+
+    def __init__(self, place: Place, *, quiet: bool = False) -> None:
+        self.place = place
+        self._session = _session(place)
+        if place.insecure and not quiet:
+            log.warning("%r is reached insecurely, as its url says", place, extra={"action": "insecure"})
+        #: The node that answered last.
+        self._first = 0
+
+    def ask(self, method: str, path: str, body: Any = None) -> Answer:
+        """Send a request to the first node that answers.
+
+        Args:
+            method, path: of HTTP; the path begins with a slash.
+            body: bytes for lines of JSON, anything else for JSON.
+
+        Returns:
+            A status of 2xx, 400, 404, 409 or 413, and what came with it.
+
+        Raises:
+            StoreUnavailable: no node answers, or the answer is to try later, or is cut off.
+            ConfigError: the servers do not let us, or are not what they should be.
+        """
+        failures = []
+        nodes, first = self.place.nodes, self._first
+        for turn in range(first, first + len(nodes)):
+            node = nodes[turn % len(nodes)]
+            try:
+                status, wait, content = self._exchange(node, method, path, body)
+            except (requests.RequestException, HTTPError, OSError) as error:
+                failures.append(f"{node}: {_explained(error)}")
+                continue
+            if status not in _ELSEWHERE:
+                self._first = turn % len(nodes)
+                return _judged(node, status, wait, content)
+            failures.append(f"{node}: {_said(status, content)}")
+        raise StoreUnavailable("; ".join(failures))
+
+    def close(self) -> None:
+        """Close all connections; the next use opens others."""
+        self._session.close()
+
+    def _exchange(self, node: str, method: str, path: str, body: Any) -> tuple[int, str, bytes]:
+        is_lines = isinstance(body, bytes)
+        response = self._session.request(
+            method,
+            node + path,
+            data=body if is_lines or body is None else msgspec.json.encode(body),
+            headers={"Content-Type": _LINES if is_lines else _JSON},
+            timeout=(CONNECT_S, PIECE_S),
+            allow_redirects=False,
+            stream=True,
+        )
+        with response:
+            return response.status_code, response.headers.get("Retry-After", ""), _read(response)
+
+
+def reason(error: Any) -> str:
+    """Return the words of an error of the server, with what caused it."""
+    if not isinstance(error, dict):
+        return str(error)
+    words = f"{error.get('type', 'error')}: {error.get('reason', '')}"
+    cause = error.get("caused_by")
+    return f"{words}: {reason(cause)}"[:2000] if isinstance(cause, dict) else words[:2000]
+
+
+def _session(place: Place) -> requests.Session:
+    session = requests.Session()
+    # neither a proxy nor a .netrc that happens to be there
+    session.trust_env = False
+    session.verify = place.verify
+    session.headers["Accept"] = _JSON
+    if place.user:
+        session.auth = HTTPBasicAuth(place.user.encode(), place.password.encode())
+    elif place.password:
+        session.headers["Authorization"] = f"ApiKey {place.password}"
+    if place.insecure:
+        # it is told at the start, and not as a warning of Python's at every request
+        disable_warnings(InsecureRequestWarning)
+    return session
+
+
+def _read(response: requests.Response) -> bytes:
+    """Read an answer, but not for ever, nor without end."""
+    pieces, deadline, left = [], time.monotonic() + ANSWER_S, ANSWER_BYTES
+    # unlike `read` and `iter_content`, `read1` gives what is there, so that the deadline is looked at
+    while piece := response.raw.read1(PIECE_BYTES, decode_content=True):
+        pieces.append(piece)
+        left -= len(piece)
+        if left < 0:
+            raise requests.exceptions.ContentDecodingError(f"an answer of more than {ANSWER_BYTES} bytes")
+        if time.monotonic() > deadline:
+            raise requests.exceptions.ReadTimeout(f"an answer of more than {ANSWER_S:g} seconds")
+    return b"".join(pieces)
+
+
+def _judged(node: str, status: int, wait: str, content: bytes) -> Answer:
+    """Return an answer that the caller knows what to do with; raise for all others."""
+    if 300 <= status < 400:
+        raise ConfigError(f"{node} sends us elsewhere (status {status}), which is not followed; give the right url")
+    if status in {401, 403} and "cluster_block" not in _said(status, content):
+        raise ConfigError(f"{node} does not let us: {_said(status, content)}; mend user, password, api_key or rights")
+    if status in _AWAY or status == 403:
+        later = {"retry_after_s": float(wait)} if wait.isdigit() else {}
+        raise StoreUnavailable({"message": f"{node}: {_said(status, content)}", **later})
+    if not (200 <= status < 300 or status in {400, 404, 409, 413}):
+        raise ConfigError(f"{node} is no OpenSearch or Elasticsearch: {_said(status, content)}; give the right url")
+    try:
+        # cut off within its headers, an answer looks like one without content: whole ones have some
+        parsed = msgspec.json.decode(content)
+    except ValueError as error:
+        if status in {404, 413}:
+            return Answer(status, {})
+        raise StoreUnavailable(f"{node}: its answer is cut off or no JSON: {error}") from error
+    if not isinstance(parsed, dict):
+        raise StoreUnavailable(f"{node}: its answer is no object")
+    return Answer(status, parsed)
+
+
+def _said(status: int, content: bytes) -> str:
+    try:
+        error = msgspec.json.decode(content)["error"]
+    except (ValueError, TypeError, KeyError):
+        return f"status {status}"
+    return f"status {status}, {reason(error)}"
+
+
+def _explained(error: Exception) -> str:
+    """Return the last of the causes, which says it in the fewest words."""
+    while True:
+        inner = getattr(error, "reason", None) or (error.args[0] if error.args else None)
+        if not isinstance(inner, Exception):
+            return f"{type(error).__name__}: {str(error)[:300]}"
+        error = inner

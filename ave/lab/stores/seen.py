@@ -1,0 +1,52 @@
+"""Which records an opened store may have been given before it was opened, or before now.
+
+Where a store is partitioned by time, the same id with another time would land in another partition, unnoticed. To look
+for each id in all partitions costs as much as to store it, and ids come in order: only what is new to the one who
+puts need be looked for, once.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from ave.record import Record
+
+__all__ = ["Seen"]
+
+#: Segments that are remembered.
+SEGMENTS_MAX = 10_000
+
+
+class Seen:
+    """The highest counter of each segment that was put."""
+
+    def __init__(self) -> None:
+        self._highest: dict[str, int] = {}
+
+    def doubtful(self, batch: Iterable[Record]) -> list[Record]:
+        """Return the records that may be stored already."""
+        return [record for record in batch if not self._is_new(*_split(record.id))]
+
+    def add(self, batch: Sequence[Record]) -> None:
+        """Note what is stored now."""
+        if len(self._highest) > SEGMENTS_MAX:
+            self._highest.clear()
+        for record in batch:
+            segment, seq = _split(record.id)
+            if seq > self._highest.get(segment, -1):
+                self._highest[segment] = seq
+
+    def _is_new(self, segment: str, seq: int) -> bool:
+        highest = self._highest.get(segment)
+        return highest is not None and seq > highest
+
+
+def _split(record_id: str) -> tuple[str, int]:
+    segment, _, seq = record_id.rpartition("-")
+    try:
+        return segment, int(seq)
+    except ValueError:
+        return segment, -1

@@ -1,0 +1,112 @@
+"""Servers that a store reaches by URL: who is called, as whom, and how the way there is protected.
+
+Nothing leaves this machine in the clear, or to a server that has not proved its name, unless the URL says
+`insecure=true`; whoever writes under that is told so at every start.
+"""
+
+from __future__ import annotations
+
+import logging
+import ssl
+from typing import TYPE_CHECKING
+from urllib.parse import parse_qsl, unquote, urlsplit
+
+import msgspec
+
+from ave.exceptions import ConfigError
+from ave.network.address import is_loopback
+from ave.network.tls import client_context
+
+if TYPE_CHECKING:
+    from collections.abc import Collection
+
+__all__ = ["Server", "parse"]
+
+log = logging.getLogger(__name__)
+
+#: What may stand behind the `?` of every server's URL.
+_OPTIONS = frozenset({"tls", "insecure"})
+
+
+class Server(msgspec.Struct, frozen=True):
+    """What a URL says.
+
+    Attributes:
+        scheme, host, port: where it is.
+        user, password: as whom; None for nobody.
+        path: what is behind the host, unquoted, without slashes around it.
+        tls: how the connection is protected; None for not at all.
+        options: what else is behind the `?`.
+    """
+
+    scheme: str
+    host: str
+    port: int
+    user: str | None
+    password: str | None
+    path: str
+    tls: ssl.SSLContext | None
+    options: dict[str, str]
+
+    @property
+    def place(self) -> str:
+        """The URL as messages show it, without a secret."""
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        return f"{self.scheme}://{host}:{self.port}/{self.path}"
+
+    def __repr__(self) -> str:
+        return f"Server({self.place}, user={self.user!r})"
+
+
+def parse(url: str, port: int, *, options: Collection[str] = (), quiet: bool = False) -> Server:
+    """Read `scheme://[user:password@]host[:port]/path[?tls=...][&insecure=true]`.
+
+    `tls=` is the path of the certificates to trust, or `system`; left out, it is `system` for all hosts but this one.
+    `insecure=true` without `tls` is no TLS at all; with it, the server's certificate is not looked at.
+
+    Args:
+        url: as above.
+        port: where such servers listen unless the URL says it.
+        options: names that are allowed behind the `?` besides.
+        quiet: do not log that the way is insecure: for those who only read.
+
+    Raises:
+        ConfigError: it cannot be read so, or the certificates cannot.
+    """
+    parts = urlsplit(url)
+    shown = f"{parts.scheme}://{(parts.netloc.rpartition('@')[2])}{parts.path}"
+    try:
+        port = parts.port or port
+        given = dict(parse_qsl(parts.query, keep_blank_values=True, strict_parsing=bool(parts.query)))
+    except ValueError as error:
+        raise ConfigError(f"{shown}: {error}") from error
+    if not parts.hostname:
+        raise ConfigError(f"{shown} must be {parts.scheme}://host:port/name")
+    unknown = sorted(set(given) - _OPTIONS - set(options))
+    if unknown:
+        known = ", ".join(sorted(_OPTIONS | set(options)))
+        raise ConfigError(f'{shown}: unknown option "{unknown[0]}"; known: {known}')
+    return Server(
+        scheme=parts.scheme,
+        host=parts.hostname,
+        port=port,
+        user=None if parts.username is None else unquote(parts.username),
+        password=None if parts.password is None else unquote(parts.password),
+        path=unquote(parts.path).strip("/"),
+        tls=_protection(shown, parts.hostname, given.pop("tls", ""), given.pop("insecure", "") == "true", quiet=quiet),
+        options=given,
+    )
+
+
+def _protection(shown: str, host: str, tls: str, insecure: bool, *, quiet: bool) -> ssl.SSLContext | None:
+    if insecure and not is_loopback(host) and not quiet:
+        what = "whoever answers is believed" if tls else "everything is sent in the clear"
+        log.warning("%s: INSECURE: %s", shown, what, extra={"action": "insecure"})
+    if not tls and (insecure or is_loopback(host)):
+        return None
+    context = client_context(True if tls in {"", "system"} else tls)
+    assert context is not None
+    if insecure:
+        context.check_hostname = False
+        context.verify_mode = ssl.CERT_NONE
+    return context

@@ -1,0 +1,212 @@
+"""A batch on its way into the tables."""
+
+from __future__ import annotations
+
+import logging
+from typing import TYPE_CHECKING, Any
+
+from sqlalchemy import exc, select, text
+from sqlalchemy.dialects import mysql, sqlite
+
+from ave.lab.stores.base import DIFFERENT, Rejected
+from ave.lab.stores.sql.engine import explained
+from ave.lab.stores.sql.rows import UNSTORABLE, base_row, is_measured, measured_row, month, record_of
+from ave.lab.stores.sql.tables import wanted
+from ave.lab.stores.sql.values import NUMBERS
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from sqlalchemy import Connection, Table
+
+    from ave.lab.stores.seen import Seen
+    from ave.lab.stores.sql.tables import Catalogue, Measured
+    from ave.record import Record
+
+    # record and row by id
+    Rows = dict[str, tuple[Record, tuple[Any, ...]]]
+
+__all__ = ["Batch", "limit_packets"]
+
+log = logging.getLogger(__name__)
+
+#: Bytes that a packet needs besides the values of a row.
+PACKET_ROOM = 64 * 1024
+
+#: Bytes that a character may become in a statement.
+CHARACTER = 4
+
+#: Tables and columns that values did not fit into, as told in the log already.
+_told: set[tuple[str, str]] = set()
+
+
+class Batch:
+    """Puts the records of one batch, table by table, a transaction each."""
+
+    def __init__(self, connection: Connection, records: Table, catalogue: Catalogue, place: str, packet: int) -> None:
+        self._connection = connection
+        self._records = records
+        self._catalogue = catalogue
+        self._place = place
+        self._packet = packet
+        self._rejected: list[Rejected] = []
+
+    def put(self, batch: Sequence[Record], seen: Seen) -> list[Rejected]:
+        """Store them; see `Store.put`."""
+        doubtful = {record.id for record in seen.doubtful(batch)}
+        firsts: dict[str, Record] = {}
+        groups: dict[str | None, list[Record]] = {}
+        for record in batch:
+            first = firsts.setdefault(record.id, record)
+            if first is record:
+                groups.setdefault(self._table_of(record), []).append(record)
+            elif first != record:
+                self._rejected.append(Rejected(record, DIFFERENT))
+        for name, records in groups.items():
+            measured = None if name is None else self._table(name, records)
+            rows, measured = self._rows(records, measured)
+            self._put(rows, measured, doubtful)
+        return self._rejected
+
+    def _table_of(self, record: Record) -> str | None:
+        """Return the name of the table that a record is a row of, if it is."""
+        body = record.body
+        if record.kind != "measurement":
+            return None
+        name, row = body.get("table"), body.get("row")
+        known = self._catalogue.tables.get(name) if type(name) is str else None
+        # what a table has already, it can have
+        if known and len(body) == 2 and type(row) is dict and row.keys() <= known.columns.keys():
+            return name
+        return name if is_measured(record) else None
+
+    def _table(self, name: str, records: list[Record]) -> Measured | None:
+        """Return the table with all columns that these rows need; None if it cannot have them."""
+        asked: dict[str, dict[str, Any]] = {}
+        known = self._catalogue.tables.get(name)
+        for record in records:
+            row, columns = record.body["row"], record.body.get("columns")
+            if columns or known is None or not row.keys() <= known.columns.keys():
+                for column, about in wanted(row, columns).items():
+                    asked.setdefault(column, about)
+        return self._catalogue.tables[name] if self._catalogue.ensure(name, asked) else None
+
+    def _rows(self, records: list[Record], measured: Measured | None) -> tuple[Rows, Measured | None]:
+        """Make the rows, and whole numbers' columns wider where a row has a fraction."""
+        rows: Rows = {}
+        misfits: dict[str, Any] = {}
+        refused = []
+        for record in records:
+            try:
+                if measured is None:
+                    row = self._plain_row(record)
+                else:
+                    row, missed = measured_row(record, measured)
+                    misfits.update(missed)
+                self._check_size(row)
+            except UNSTORABLE as error:
+                refused.append(Rejected(record, f"no table can hold it: {error}"))
+            else:
+                rows[record.id] = record, row
+        if measured is not None and misfits:
+            narrow = {name for name, value in misfits.items() if isinstance(value, float)}
+            narrow = {name for name in narrow if (it := measured.columns[name]).type == "int" and not it.declared}
+            if narrow:
+                self._catalogue.widen(measured.name, narrow)
+                return self._rows(records, self._catalogue.tables[measured.name])
+            _tell(measured, misfits)
+        self._rejected += refused
+        return rows, measured
+
+    def _plain_row(self, record: Record) -> tuple[Any, ...]:
+        return (*base_row(record, record.body), record.kind)
+
+    def _check_size(self, row: tuple[Any, ...]) -> None:
+        letters = sum([len(value) for value in row if type(value) is str])
+        if letters * CHARACTER + PACKET_ROOM > self._packet:
+            raise ValueError(f"its {letters} characters may be too many for max_allowed_packet, {self._packet} bytes")
+
+    def _put(self, rows: Rows, measured: Measured | None, doubtful: set[str]) -> None:
+        table = self._records if measured is None else measured.table
+        for when in {month(row[1]) for _, row in rows.values()}:
+            self._catalogue.divide(table, when)
+        again = [name for name in rows if name in doubtful]
+        if again:
+            there = self._judged(again, rows, measured)
+            rows = {name: item for name, item in rows.items() if name not in there}
+        self._insert(rows, measured)
+
+    def _insert(self, rows: Rows, measured: Measured | None) -> None:
+        """Insert rows; if the server refuses them as a whole, halve them until the guilty one is found."""
+        if not rows:
+            return
+        table = self._records if measured is None else measured.table
+        try:
+            inserted = self._connection.exec_driver_sql(self._statement(table), [row for _, row in rows.values()])
+            if inserted.rowcount != len(rows):
+                self._judged(list(rows), rows, measured)
+            self._connection.commit()
+        except exc.DBAPIError as error:
+            if explained(self._place, error) is not None:
+                raise
+            self._connection.rollback()
+            if len(rows) == 1:
+                self._refuse(next(iter(rows.values()))[0], measured, error)
+                return
+            items, middle = list(rows.items()), len(rows) // 2
+            self._insert(dict(items[:middle]), measured)
+            self._insert(dict(items[middle:]), measured)
+
+    def _refuse(self, record: Record, measured: Measured | None, error: exc.DBAPIError) -> None:
+        """Keep a measurement that its table refuses as a record; reject a record."""
+        why = str(error.orig.args[-1] if error.orig and error.orig.args else error)
+        if measured is None:
+            self._rejected.append(Rejected(record, f"no table can hold it: {why}"))
+            return
+        log.warning(
+            "%s is kept in ave_records, not in %r: %s", record.id, measured.name, why, extra={"action": "no_row"}
+        )
+        self._put({record.id: (record, self._plain_row(record))}, None, {record.id})
+
+    def _judged(self, names: list[str], rows: Rows, measured: Measured | None) -> set[str]:
+        """Reject those records that are there with another content; return the ids of all that are there."""
+        table = self._records if measured is None else measured.table
+        there = set()
+        for row in self._connection.execute(select(table).where(table.c.ave_id.in_(names))).mappings():
+            there.add(row["ave_id"])
+            if record_of(row, measured) != rows[row["ave_id"]][0]:
+                self._rejected.append(Rejected(rows[row["ave_id"]][0], DIFFERENT))
+        return there
+
+    def _statement(self, table: Table) -> str:
+        dialect = self._connection.dialect
+        if dialect.name == "sqlite":
+            return str(sqlite.insert(table).on_conflict_do_nothing().compile(dialect=dialect))
+        # not INSERT IGNORE, which would cut values, too
+        return str(mysql.insert(table).on_duplicate_key_update(ave_id=table.c.ave_id).compile(dialect=dialect))
+
+
+def limit_packets(connection: Connection) -> int:
+    """Let no statement be larger than the server takes; return how many bytes that is."""
+    from pymysql.cursors import Cursor  # noqa: PLC0415 - not where SQLite serves
+
+    limit = int(connection.execute(text("SELECT @@max_allowed_packet")).scalar_one())
+    made: Any = connection.connection.dbapi_connection
+    size = min(Cursor.max_stmt_length, limit - PACKET_ROOM // 2)
+    made.cursorclass = type("LimitedCursor", (Cursor,), {"max_stmt_length": size})
+    return limit
+
+
+def _tell(measured: Measured, misfits: dict[str, Any]) -> None:
+    for name, value in misfits.items():
+        is_number = isinstance(value, str) and NUMBERS.fullmatch(value)
+        if not is_number and (measured.name, name) not in _told:
+            _told.add((measured.name, name))
+            log.warning(
+                "%r is no %s: column %r of %r stays empty there, ave_body has it; this is told once",
+                value,
+                measured.columns[name].type,
+                name,
+                measured.name,
+                extra={"action": "misfit"},
+            )

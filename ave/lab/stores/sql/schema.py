@@ -1,0 +1,156 @@
+"""The tables that are always there, the columns every table has, and the versions of all this.
+
+ave_schema   a row per version that was reached
+ave_tables   what each table of measurements is called by those who measure
+ave_columns  the same of its columns, and their types, units and which way is better
+ave_records  records of other kinds, and measurements that fit into no table
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from sqlalchemy import (
+    BigInteger,
+    Boolean,
+    Column,
+    DateTime,
+    Index,
+    Integer,
+    MetaData,
+    SmallInteger,
+    String,
+    Table,
+    Text,
+    func,
+    insert,
+    inspect,
+    select,
+)
+from sqlalchemy.dialects import mysql
+
+from ave.exceptions import ConfigError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from sqlalchemy import Connection
+    from sqlalchemy.types import TypeEngine
+
+__all__ = ["LIMITS", "MIGRATIONS", "Schema", "base_columns", "options", "text_type"]
+
+#: Characters that a field of a record may have.
+LIMITS = {"id": 255, "guid": 500, "host": 255, "source": 255, "kind": 32}
+
+_TIME: TypeEngine[Any] = (
+    DateTime().with_variant(mysql.DATETIME(fsp=6), "mysql", "mariadb").with_variant(Text(), "sqlite")
+)
+
+
+def text_type() -> TypeEngine[str]:
+    """Return the type of text without a limit that anybody meets."""
+    return Text().with_variant(mysql.MEDIUMTEXT(), "mysql", "mariadb")
+
+
+def base_columns() -> list[Column[Any]]:
+    """Return new columns for what every row carries.
+
+    `ave_time` is UTC to the microsecond and `ave_ns` the nanoseconds behind it; `ave_body` is the record's whole body
+    as JSON where the columns do not hold it exactly.
+    """
+    return [
+        Column("ave_id", String(LIMITS["id"]), primary_key=True),
+        # in the key, for it divides the table into months
+        Column("ave_time", _TIME, primary_key=True),
+        Column("ave_ns", SmallInteger, nullable=False),
+        Column("ave_guid", String(LIMITS["guid"]), nullable=False),
+        Column("ave_host", String(LIMITS["host"]), nullable=False),
+        Column("ave_pid", BigInteger, nullable=False),
+        Column("ave_source", String(LIMITS["source"]), nullable=False),
+        Column("ave_body", text_type()),
+    ]
+
+
+def options(connection: Connection) -> dict[str, Any]:
+    """Return what every table is made with: text compared byte by byte, blanks at its end too."""
+    dialect = connection.dialect
+    if dialect.name not in {"mysql", "mariadb"}:
+        return {}
+    is_mariadb = bool(getattr(dialect, "is_mariadb", False))
+    is_new = (dialect.server_version_info or (0,)) >= (8, 0, 17)
+    collation = "utf8mb4_nopad_bin" if is_mariadb else "utf8mb4_0900_bin" if is_new else "utf8mb4_bin"
+    return {"mysql_engine": "InnoDB", "mysql_charset": "utf8mb4", "mysql_collate": collation}
+
+
+class Schema:
+    """The tables that are always there, as SQLAlchemy's."""
+
+    def __init__(self, connection: Connection) -> None:
+        made_with = options(connection)
+        self.metadata = MetaData()
+        self.schema = Table("ave_schema", self.metadata, Column("version", Integer, primary_key=True), **made_with)
+        self.tables = Table(
+            "ave_tables",
+            self.metadata,
+            Column("sql_name", String(64), primary_key=True),
+            Column("name", String(200), nullable=False),
+            **made_with,
+        )
+        self.columns = Table(
+            "ave_columns",
+            self.metadata,
+            Column("table_name", String(64), primary_key=True),
+            Column("sql_name", String(64), primary_key=True),
+            Column("name", String(200), nullable=False),
+            Column("type", String(16), nullable=False),
+            Column("unit", text_type()),
+            Column("better", String(16)),
+            Column("declared", Boolean, nullable=False),
+            Column("position", Integer, nullable=False),
+            **made_with,
+        )
+        self.records = Table(
+            "ave_records",
+            self.metadata,
+            *base_columns(),
+            Column("ave_kind", String(LIMITS["kind"]), nullable=False),
+            Index("ave_records_guid", "ave_guid", "ave_time"),
+            Index("ave_records_kind", "ave_kind", "ave_time"),
+            Index("ave_records_time", "ave_time"),
+            **made_with,
+        )
+
+    def is_there(self, connection: Connection) -> bool:
+        """Tell whether the tables were made: all of them, not only the one that tells it."""
+        return inspect(connection).has_table(self.schema.name) and self.version(connection) > 0
+
+    def version(self, connection: Connection) -> int:
+        """Return the version that was reached, 0 for none."""
+        return int(connection.execute(select(func.coalesce(func.max(self.schema.c.version), 0))).scalar_one())
+
+    def prepare(self, connection: Connection, place: str) -> None:
+        """Bring the tables up to date; ConfigError if they are of a newer version. Only one at a time may call it."""
+        self.schema.create(connection, checkfirst=True)
+        reached = self.check(connection, place)
+        for number, step in enumerate(MIGRATIONS[reached:], reached + 1):
+            step(self, connection)
+            connection.execute(insert(self.schema).values(version=number))
+        connection.commit()
+
+    def check(self, connection: Connection, place: str) -> int:
+        """Return the version; ConfigError if it is newer than this program."""
+        reached = self.version(connection)
+        if reached > len(MIGRATIONS):
+            raise ConfigError(
+                f"{place}: was written by a newer version of ave-logging (schema {reached}, this one knows "
+                f"{len(MIGRATIONS)}); upgrade this host, or give another url"
+            )
+        return reached
+
+
+def _first(schema: Schema, connection: Connection) -> None:
+    schema.metadata.create_all(connection, checkfirst=True)
+
+
+#: Steps from one version to the next. What was released never changes: a new version is a new step at the end.
+MIGRATIONS: list[Callable[[Schema, Connection], None]] = [_first]

@@ -1,0 +1,55 @@
+"""R8, R9, R13: a CouchDB-protocol server that dies, hangs, restarts and refuses: nothing lost, nothing twice."""
+
+# ruff: noqa: F811 - the names of fixtures that are imported
+from __future__ import annotations
+
+import pytest
+from delivering import everything_to, numbers, served  # noqa: F401 - a fixture
+from storms import put_through_faults, refuse_until_mended, storm
+
+from ave.lab.stores import open_store
+from ave.lab.stores.couchdb import client
+from ave.record import KINDS, Query
+from tests.system import servers_couchdb
+from tests.system.proxy import Proxy
+
+pytestmark = pytest.mark.slow
+
+
+@pytest.fixture
+def server():
+    one = servers_couchdb.start()
+    yield one
+    one.remove()
+
+
+def test_couchdb_in_a_storm_gets_everything_once(home, served, server):
+    url = servers_couchdb.url(server)
+    everything_to(home, url)
+    # its views are made at some hundred documents a second
+    storm("couchdb", home, served, server, url, numbers, pace_s=0.01)
+
+
+def test_couchdb_that_refuses_the_password_gets_everything_once_it_is_mended(home, served, server):
+    url = servers_couchdb.url(server)
+    everything_to(home, servers_couchdb.url(server, password="wrong"))
+
+    def mend():
+        everything_to(home, url)
+        served.end()
+        served.begin()
+
+    refuse_until_mended(home, served, url, mend, numbers)
+
+
+def test_r8_ambiguous_answers_of_couchdb_are_harmless(server, monkeypatch):
+    monkeypatch.setattr(client, "TIMEOUT_S", 1.0)
+    with Proxy(server.port) as proxy:
+        url = servers_couchdb.url(server)
+        store = open_store(url.replace(f":{server.port}/", f":{proxy.port}/"), "/nowhere", KINDS)
+        count = put_through_faults(store, proxy, "couchdb", 1000, client_bytes=4000, server_bytes=3000)
+        store.close()
+        # the views are made now
+        monkeypatch.undo()
+        assert [one.body["n"] for one in store.find(Query())] == list(range(1, count + 1))
+        store.close()

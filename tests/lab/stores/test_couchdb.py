@@ -1,0 +1,521 @@
+"""What only Panotti on CouchDB can meet: documents, months, design documents, strange answers, redirects, TLS."""
+
+from __future__ import annotations
+
+import http.client
+import json
+import re
+import threading
+from base64 import b64encode
+from datetime import datetime
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from itertools import count
+from urllib.parse import urlsplit
+
+import pytest
+import trustme
+
+from ave.exceptions import ConfigError, StoreUnavailable, UsageError
+from ave.lab.stores import open_store
+from ave.lab.stores.couchdb import client
+from ave.lab.stores.couchdb.documents import document, record_of
+from ave.lab.stores.couchdb.views import DESIGN, design
+from ave.record import KINDS, Query
+from tests.lab.stores.samples import GUID, TIME, record
+from tests.system import servers_couchdb
+
+
+@pytest.fixture
+def opened():
+    stores = []
+
+    def open_one(url, *, readonly=False):
+        stores.append(open_store(url, "/nowhere", KINDS, readonly=readonly))
+        return stores[-1]
+
+    yield open_one
+    for store in stores:
+        store.close()
+
+
+class Real:
+    """The shared server, a name of our own on it, and a way to look into it past the store."""
+
+    def __init__(self):
+        self.url = servers_couchdb.fresh_url()
+        self.name = self.url.rpartition("/")[2]
+
+    def ask(self, method, path, body=None):
+        parts = urlsplit(self.url)
+        connection = http.client.HTTPConnection(parts.hostname, parts.port, timeout=30)
+        login = b64encode(f"{servers_couchdb.USER}:{servers_couchdb.PASSWORD}".encode()).decode()
+        headers = {"Content-Type": "application/json", "Accept": "application/json", "Authorization": f"Basic {login}"}
+        connection.request(method, path, None if body is None else json.dumps(body), headers)
+        answer = json.loads(connection.getresponse().read())
+        connection.close()
+        return answer
+
+    def databases(self):
+        return sorted(name for name in self.ask("GET", "/_all_dbs") if name.startswith(f"{self.name}-"))
+
+
+@pytest.fixture
+def real():
+    return Real()
+
+
+def ids(store, **conditions):
+    return [record.id for record in store.find(Query(**conditions))]
+
+
+# Documents
+
+
+def test_a_document_is_the_body_with_guid_and_local_time_and_the_rest_under_one_key():
+    made = document(record(1, "exception", {"exception": {"type": "X", "message": "m"}, "peer": "p"}))
+    beside = made.pop("ave")
+    assert made == {
+        "_id": record(1).id,
+        "exception": {"type": "X", "message": "m"},
+        "peer": "p",
+        "guid": GUID,
+        "time_stamp": str(datetime.fromtimestamp((TIME + 1) / 1e9)),
+    }
+    assert re.fullmatch(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d(\.\d{6})?", made["time_stamp"])
+    assert re.fullmatch(r"[0-9a-f]{32}", beside.pop("digest"))
+    assert beside == {
+        "kind": "exception",
+        "time": "2025-11-22T01:46:40.000000001Z",
+        "host": "lab-1",
+        "pid": 4711,
+        "source": "panotti",
+    }
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        {
+            "guid": "mine",
+            "time_stamp": 5,
+            "ave": {"kind": "x"},
+            "_id": 1,
+            "_rev": "2",
+            "_deleted": True,
+            "_any": [None],
+        },
+        {"covered": 1, "body": 2},
+        {"ave": None},
+        {},
+        {"float": 1.0, "int": 2**53, "deep": [{"x": [1e300, -0.0]}], "_id": "x"},
+        {"deep": {"__proto__": {"polluted": True}}},
+        {"text": "1.0, 12345678901234567890 1e5"},
+    ],
+    ids=str,
+)
+def test_names_that_a_document_needs_itself_and_numbers_come_back(opened, real, body):
+    sent = record(1, body=body)
+    assert record_of(json.loads(json.dumps(document(sent)))) == sent
+    store = opened(real.url)
+    assert store.put([sent]) == []
+    (back,) = store.find(Query())
+    assert repr(back.body) == repr(sent.body) or back.body == sent.body
+    assert repr(sorted(map(repr, back.body.items()))) == repr(sorted(map(repr, sent.body.items())))
+    assert store.put([sent]) == []
+
+
+def test_text_that_only_looks_like_a_number_is_not_kept_twice():
+    assert "body" not in document(record(1, body={"text": "1.0, 12345678901234567890 1e5"}))["ave"]
+    assert "body" in document(record(1, body={"n": 1.0}))["ave"]
+
+
+def test_documents_of_others_are_left_out(opened, real):
+    store = opened(real.url)
+    store.put([record(1)])
+    (database,) = real.databases()
+    real.ask("POST", f"/{database}", {"guid": GUID, "title": "by the original", "time_stamp": "2026-11-22 07:00:00"})
+    real.ask("POST", f"/{database}", {"ave": "something else"})
+    assert ids(store) == ids(store, guid=GUID) == [record(1).id]
+    assert store.count(GUID) == {"shout": 1}
+
+
+# Months
+
+
+def test_each_month_has_a_database_and_dropping_one_forgets_it(opened, real):
+    store = opened(real.url)
+    month = 31 * 86_400 * 10**9
+    sent = [record(seq, time=TIME + seq * month) for seq in range(4)]
+    assert store.put(sent) == []
+    assert real.databases() == [f"{real.name}-{name}" for name in ("2025-11", "2025-12", "2026-01", "2026-02")]
+    assert list(store.find(Query())) == sent
+    assert list(store.find(Query(newest=True, limit=3))) == sent[:0:-1]
+    assert list(store.find(Query(since=TIME + month, until=TIME + 3 * month))) == sent[1:3]
+    real.ask("DELETE", f"/{real.name}-2025-11")
+    assert list(store.find(Query())) == sent[1:]
+    assert store.count(GUID) == {"shout": 3}
+
+
+def test_a_database_that_vanishes_under_the_writer_is_made_anew(opened, real):
+    store = opened(real.url)
+    store.put([record(1)])
+    real.ask("DELETE", f"/{real.databases()[0]}")
+    with pytest.raises(StoreUnavailable, match=f"{real.name}-2025-11 is gone; it is made anew"):
+        store.put([record(2)])
+    assert store.put([record(2)]) == []
+    assert ids(store) == [record(2).id]
+
+
+def test_names_that_begin_alike_are_different_stores(opened, real):
+    one, other = opened(real.url), opened(f"{real.url}-2")
+    one.put([record(1)])
+    other.put([record(2)])
+    assert (ids(one), ids(other)) == ([record(1).id], [record(2).id])
+
+
+def test_the_same_id_in_another_month_is_found_by_a_store_opened_later(opened, real):
+    opened(real.url).put([record(1)])
+    (rejected,) = opened(real.url).put([record(1, time=1), record(2, time=2)])
+    assert (rejected.record.time, rejected.reason) == (1, "different content under the same id")
+
+
+# The design document
+
+
+def test_the_design_document_is_installed_and_mended(opened, real):
+    store = opened(real.url)
+    store.put([record(1)])
+    path = f"/{real.databases()[0]}/_design/{DESIGN}"
+    installed = real.ask("GET", path)
+    assert installed["views"] == design()["views"]
+    real.ask("PUT", path, {**installed, "views": {}})
+    opened(real.url).put([record(2)])
+    assert real.ask("GET", path)["views"] == design()["views"]
+
+
+def test_a_reader_of_a_database_without_a_design_document_is_told(opened, real):
+    real.ask("PUT", f"/{real.name}-2025-11", {})
+    reader = opened(real.url, readonly=True)
+    assert ids(reader) == [], "it is just being made"
+    real.ask("PUT", f"/{real.name}-2025-11/x", {"a": 1})
+    with pytest.raises(StoreUnavailable, match="has no design document ave-1; ave-logd puts it there"):
+        ids(reader)
+    with pytest.raises(UsageError, match=r"^couchdb://127\.0\.0\.1:\d+/.* was opened for reading only$"):
+        reader.put([record(1)])
+    assert real.ask("GET", f"/{real.name}-2025-11")["doc_count"] == 1
+
+
+def test_exceptions_can_be_asked_by_type_and_by_what_their_messages_have_in_common(opened, real):
+    def failed(seq, message, kind="Timeout"):
+        return record(seq, "exception", {"exception": {"type": kind, "message": message}})
+
+    store = opened(real.url)
+    store.put([failed(1, "no answer in 31 s"), failed(2, "no answer in 7 s"), failed(3, "gone"), failed(4, "x", "Y")])
+    store.put([record(5, "exception", {"exception": "a text of 5 words"}), record(6)])
+    path = f"/{real.databases()[0]}/_design/{DESIGN}/_view/exceptions?group_level=2"
+    rows = {tuple(row["key"]): row["value"] for row in real.ask("GET", path)["rows"]}
+    assert rows == {
+        ("", "a text of # words"): 1,
+        ("Timeout", "gone"): 1,
+        ("Timeout", "no answer in # s"): 2,
+        ("Y", "x"): 1,
+    }
+
+
+# What cannot be stored
+
+
+@pytest.mark.parametrize(
+    ("bad", "reason"),
+    [
+        (record(99, time=2**63), "no document can hold it: 9223372036854775808 is no time in nanoseconds"),
+        (record(99, id="_x-1"), "no document can hold it: no id may be like '_x-1'"),
+        (record(99, body={"text": "\udcff"}), "no document can hold it: 'utf-8' codec can't encode"),
+        (record(99, body={"n": 2**70}), "no document can hold it: "),
+        (record(99, body={"object": object()}), "no document can hold it: Encoding objects of type object"),
+    ],
+    ids=["time", "id", "surrogate", "number", "object"],
+)
+def test_a_record_that_no_document_can_hold_is_rejected_alone(opened, real, bad, reason):
+    store = opened(real.url)
+    (rejected,) = store.put([record(1), bad, record(2)])
+    assert rejected.record is bad
+    assert rejected.reason.startswith(reason)
+    assert ids(store) == [record(1).id, record(2).id]
+
+
+# Servers that answer strangely
+
+
+class Fake(ThreadingHTTPServer):
+    """Answers as `answer(method, path, body)` says: a status, and JSON, bytes, or headers and bytes."""
+
+    daemon_threads = True
+
+    def __init__(self, answer, context=None):
+        self.answer, self.seen = answer, []
+        super().__init__(("127.0.0.1", 0), _Handler)
+        if context is not None:
+            self.socket = context.wrap_socket(self.socket, server_side=True)
+        self.url = f"couchdb://me:secret@127.0.0.1:{self.server_address[1]}/panotti"
+        threading.Thread(target=self.serve_forever, args=[0.01], daemon=True).start()
+
+    def handle_error(self, request, client_address):
+        pass
+
+
+class _Handler(BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+
+    def _respond(self):
+        body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
+        self.server.seen.append((self.command, self.path, self.headers.get("Authorization")))
+        status, content, *headers = self.server.answer(self.command, self.path, body and json.loads(body))
+        content = content if isinstance(content, bytes) else json.dumps(content).encode()
+        self.send_response(status)
+        given = {"Content-Type": "application/json", "Content-Length": str(len(content)), **(headers or [{}])[0]}
+        for name, value in given.items():
+            if value is not None:
+                self.send_header(name, value)
+        self.end_headers()
+        self.wfile.write(content)
+        if int(given["Content-Length"]) != len(content):
+            self.close_connection = True
+
+    do_GET = do_PUT = do_POST = do_HEAD = _respond
+
+    def log_message(self, *_args):
+        pass
+
+
+@pytest.fixture
+def fake():
+    started = []
+
+    def start(answer, context=None):
+        started.append(Fake(answer, context))
+        return started[-1]
+
+    yield start
+    for server in started:
+        server.shutdown()
+        server.server_close()
+
+
+def panotti(bulk):
+    """Answer as a CouchDB would that has all it needs; `bulk(docs)` answers _bulk_docs."""
+
+    def answer(method, path, body):
+        if path == "/_all_dbs":
+            return 200, ["panotti-2025-11"]
+        if path.endswith("/_bulk_docs"):
+            return bulk(body["docs"])
+        if "_all_docs" in path:
+            return 200, {"rows": [{"key": key, "error": "not_found"} for key in body["keys"]]}
+        return (200, design()) if "_design" in path else (200, {"doc_count": 1})
+
+    return answer
+
+
+def test_s11_a_redirect_is_not_followed_and_no_password_goes_there(opened, fake):
+    canary = fake(lambda *_request: (200, []))
+    for status in (301, 302, 303, 307, 308):
+        for path in (f"http://127.0.0.1:{canary.server_address[1]}/", "file:///etc/passwd", "/elsewhere"):
+            server = fake(lambda *_request, s=status, p=path: (s, b"", {"Location": p}))
+            store = opened(server.url)
+            for use in (lambda: store.put([record(1)]), lambda: ids(store)):  # noqa: B023
+                with pytest.raises(ConfigError, match="redirects to another place, where nothing of ours goes"):
+                    use()
+            bulk = fake(panotti(lambda _docs, s=status, p=path: (s, b"", {"Location": p})))
+            with pytest.raises(ConfigError, match="redirects to another place"):
+                opened(bulk.url).put([record(1)])
+            assert [path for _, path, _ in bulk.seen if "elsewhere" in path] == []
+    assert canary.seen == []
+
+
+@pytest.mark.parametrize(
+    ("answer", "error", "message"),
+    [
+        (
+            (401, {"error": "unauthorized", "reason": "Name or password is incorrect."}),
+            ConfigError,
+            "refuses us: unauth",
+        ),
+        (
+            (403, {"error": "forbidden", "reason": "not for you"}),
+            ConfigError,
+            "refuses us: forbidden: not for you; mend",
+        ),
+        ((500, {"error": "internal", "reason": "oops"}), StoreUnavailable, "answers 500: internal: oops"),
+        ((429, {"error": "slow down"}), StoreUnavailable, "answers 429: slow down"),
+        ((503, b"<html>", {"Content-Type": "text/html"}), StoreUnavailable, "answers 503"),
+        ((502, b"x", {"Content-Type": None}), StoreUnavailable, "answers what no CouchDB would"),
+        ((202, []), StoreUnavailable, "answers 202"),
+        ((304, b""), StoreUnavailable, "answers 304"),
+        ((200, b"{"), StoreUnavailable, "answers what no CouchDB would"),
+        ((200, b"[]", {"Content-Length": "100"}), StoreUnavailable, "answers what no CouchDB would: IncompleteRead"),
+        ((201, []), StoreUnavailable, "did not answer for each document"),
+        ((201, {"error": "x"}), StoreUnavailable, "answers what no CouchDB would: {'error': 'x'}"),
+        ((201, ["x"]), StoreUnavailable, "answers what no CouchDB would"),
+        ((201, [{"error": "conflict"}]), StoreUnavailable, "did not answer for each document"),
+        ((201, [{"id": "somebody-1", "ok": True}]), StoreUnavailable, "did not answer for each document"),
+        ((201, [{"id": record(1).id, "error": "conflict"}]), StoreUnavailable, "has and has not"),
+        ((201, [{"id": record(1).id, "error": "timeout", "reason": "r"}]), StoreUnavailable, "timeout: r"),
+        ((201, [{"id": record(1).id, "error": "unauthorized", "reason": "r"}]), ConfigError, "refuses us: r"),
+    ],
+    ids=str,
+)
+def test_an_answer_that_is_no_yes_stores_nothing_and_buries_nothing(opened, fake, answer, error, message):
+    server = fake(panotti(lambda _docs: answer))
+    with pytest.raises(error, match=message) as caught:
+        opened(server.url).put([record(1)])
+    assert "secret" not in str(caught.value)
+
+
+def test_a_document_that_is_refused_by_a_rule_of_the_database_is_rejected(opened, fake):
+    def bulk(docs):
+        return 201, [
+            {"id": doc["_id"], "error": "forbidden", "reason": "no"}
+            if doc.get("n") == 2
+            else {"id": doc["_id"], "ok": True}
+            for doc in docs
+        ]
+
+    (rejected,) = opened(fake(panotti(bulk)).url).put([record(1), record(2), record(3)])
+    assert (rejected.record, rejected.reason) == (record(2), "forbidden by panotti-2025-11: no")
+
+
+@pytest.mark.parametrize("status", [400, 413])
+@pytest.mark.parametrize("places", [[0], [499], [250], [1, 2, 3, 490]])
+def test_r11_poison_that_spoils_a_whole_request_is_found_by_halving(opened, fake, status, places):
+    requests = count(1)
+
+    def bulk(docs):
+        next(requests)
+        if any(doc["n"] in places for doc in docs):
+            return status, {"error": "poison", "reason": "in it"}
+        return 201, [{"id": doc["_id"], "ok": True} for doc in docs]
+
+    rejected = opened(fake(panotti(bulk)).url).put([record(seq, body={"n": seq}) for seq in range(500)])
+    assert [letter.record.body["n"] for letter in rejected] == places
+    assert all(f"{status} poison: in it" in letter.reason for letter in rejected)
+    assert next(requests) - 1 <= (2 * 9 + 2) * len(places)
+
+
+def test_an_answer_that_got_lost_is_found_again(opened, fake, real):
+    store = opened(real.url)
+    batch = [record(1), record(2)]
+    made = {}
+
+    def bulk(docs):
+        made.update({doc["_id"]: doc for doc in docs})
+        return 500, {"error": "after the commit"}
+
+    with pytest.raises(StoreUnavailable):
+        opened(fake(panotti(bulk)).url).put(batch)
+    store.put([record(9)])
+    real.ask("POST", f"/{real.databases()[0]}/_bulk_docs", {"docs": list(made.values())})
+    assert store.put(batch) == []
+    (rejected,) = store.put([record(1, body={"n": "other"}), record(2)])
+    assert rejected.reason == "different content under the same id"
+
+
+# The way there
+
+
+def test_a_wrong_password_takes_a_person(opened, real):
+    store = opened(servers_couchdb.url(servers_couchdb.shared(), password="wrong"))
+    for use in (lambda: store.put([record(1)]), lambda: ids(store), lambda: store.count(GUID)):
+        with pytest.raises(ConfigError, match="refuses us: unauthorized: Name or password is incorrect") as caught:
+            use()
+        assert "wrong" not in str(caught.value)
+
+
+def test_nobody_listening_is_an_outage(opened):
+    with pytest.raises(StoreUnavailable, match=r"^couchdb://127\.0\.0\.1:1/panotti cannot be reached: .*refused"):
+        opened("couchdb://127.0.0.1:1/panotti").put([record(1)])
+
+
+def test_a_server_that_says_nothing_is_an_outage_after_a_time(opened, fake, monkeypatch):
+    monkeypatch.setattr(client, "TIMEOUT_S", 0.2)
+    end = threading.Event()
+    server = fake(lambda *_request: (end.wait(30), (200, []))[1])
+    with pytest.raises(StoreUnavailable, match="cannot be reached: timed out"):
+        opened(server.url).put([record(1)])
+    end.set()
+
+
+def test_a_connection_that_the_server_has_closed_meanwhile_is_no_outage(opened, fake):
+    def bulk(docs):
+        return 201, [{"id": doc["_id"], "ok": True} for doc in docs], {"Connection": "close"}
+
+    store = opened(fake(panotti(bulk)).url)
+    assert [store.put([record(seq)]) for seq in range(1, 5)] == [[], [], [], []]
+
+
+@pytest.fixture(scope="module")
+def authority(tmp_path_factory):
+    made = trustme.CA()
+    made.cert_pem.write_to_path(str(tmp_path_factory.mktemp("tls") / "ca.pem"))
+    made.path = str(next(tmp_path_factory.getbasetemp().glob("tls*/ca.pem")))
+    return made
+
+
+def server_context(authority, name):
+    import ssl
+
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    authority.issue_cert(name).configure_cert(context)
+    return context
+
+
+def stored(docs):
+    return 201, [{"id": doc["_id"], "ok": True} for doc in docs]
+
+
+def test_s14_tls_is_spoken_to_a_server_that_proves_its_name(opened, fake, authority):
+    server = fake(panotti(stored), server_context(authority, "127.0.0.1"))
+    assert opened(f"{server.url}?tls={authority.path}").put([record(1)]) == []
+
+
+def test_s14_a_server_that_does_not_prove_its_name_hears_nothing(opened, fake, authority, caplog):
+    unknown = fake(panotti(stored), server_context(trustme.CA(), "127.0.0.1"))
+    other = fake(panotti(stored), server_context(authority, "another.example"))
+    plain = fake(panotti(stored))
+    for server, message in ((unknown, "does not prove its name"), (other, "does not prove its name")):
+        for tls in (authority.path, "system"):
+            with pytest.raises(ConfigError, match=message):
+                opened(f"{server.url}?tls={tls}").put([record(1)])
+    with pytest.raises((ConfigError, StoreUnavailable)):
+        opened(f"{plain.url}?tls={authority.path}").put([record(1)])
+    assert [server.seen for server in (unknown, other, plain)] == [[], [], []]
+    assert opened(f"{unknown.url}?tls=system&insecure=true").put([record(1)]) == []
+
+
+def test_s14_beyond_this_machine_it_is_tls_unless_that_is_said_and_logged(caplog):
+    def protected(url):
+        return open_store(url, "/nowhere", KINDS)._couch._server.tls
+
+    assert protected("couchdb://lab-db/panotti").verify_mode.name == "CERT_REQUIRED"
+    assert protected("couchdb://lab-db/panotti").check_hostname
+    assert protected("couchdb://127.0.0.1/panotti") is protected("couchdb://localhost/panotti") is None
+    assert caplog.text == ""
+    assert protected("couchdb://me:secret@lab-db/panotti?insecure=true") is None
+    assert "couchdb://lab-db/panotti: INSECURE: everything is sent in the clear" in caplog.text
+    assert "secret" not in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("url", "message"),
+    [
+        ("couchdb:///panotti", "couchdb:///panotti must be couchdb://host:port/name"),
+        ("couchdb://localhost/Panotti", '"Panotti" cannot be the name of a database: small letters'),
+        ("couchdb://localhost/a/b", '"a/b" cannot be the name of a database'),
+        ("couchdb://localhost/a?verify=no", 'unknown option "verify"; known: insecure, tls'),
+        ("couchdb://localhost:99999/a", "Port out of range"),
+        ("couchdb://localhost/a?tls=/no/such/file", "the certificates in /no/such/file cannot be used"),
+    ],
+)
+def test_a_url_that_cannot_be_one_is_told(opened, url, message):
+    with pytest.raises(ConfigError, match=re.escape(message)):
+        opened(url)

@@ -1,0 +1,489 @@
+"""What goes over the wire to Elasticsearch 7 to 9 and to several nodes, and which answers count as stored.
+
+A fake says what no server says on demand; `test_elasticsearch_server` and the contract suite ask a real OpenSearch.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import json
+import ssl
+
+import pytest
+import trustme
+
+from ave.exceptions import ConfigError, StoreUnavailable, UsageError
+from ave.lab.stores import open_store
+from ave.lab.stores.elasticsearch import wire
+from ave.lab.stores.elasticsearch.documents import record_of
+from ave.lab.stores.elasticsearch.place import Place
+from ave.record import KINDS, Query
+from tests.lab.stores.fake_elasticsearch import Fake, serving
+from tests.lab.stores.samples import GUID, record
+from tests.system.proxy import Fault, Proxy
+
+
+@pytest.fixture
+def fake():
+    one = Fake()
+    with serving(one):
+        yield one
+
+
+@pytest.fixture
+def stores():
+    opened = []
+
+    def open_one(*fakes, userinfo="", more=""):
+        hosts = ",".join(f"127.0.0.1:{fake.port}" for fake in fakes)
+        opened.append(open_store(f"elasticsearch://{userinfo}{hosts}{more}", "/nowhere", KINDS))
+        return opened[-1]
+
+    yield open_one
+    for store in opened:
+        store.close()
+
+
+def kept(fake):
+    return {id_: record_of(source) for index in fake.documents.values() for id_, source in index.items()}
+
+
+def bulks(fake):
+    """The bulk requests that were sent, as lists of their lines."""
+    return [[json.loads(line) for line in body.splitlines()] for _, path, _, body in fake.requests if path == "/_bulk"]
+
+
+def fails(status, **headers):
+    text = json.dumps({"error": {"type": "some_exception", "reason": "because"}, "status": status}).encode()
+    return lambda method, path, body: (status, headers, text) if path == "/_bulk" else None
+
+
+# Versions
+
+
+@pytest.mark.parametrize("version", ["7", "8", "9"])
+def test_elasticsearch_is_spoken_to_in_its_own_terms(stores, version):
+    fake = Fake(version)
+    with serving(fake):
+        batch = [record(1), record(2, "verdict", {"name": "t", "result": "passed"})]
+        assert stores(fake).put(batch) == []
+        assert stores(fake).put(batch) == []
+        assert list(stores(fake).find(Query())) == batch
+        assert stores(fake).count(GUID) == {"shout": 1, "verdict": 1}
+    fields = fake.templates["ave"]["template"]["mappings"]["properties"]
+    assert fields["body"] == {"type": "flattened", "ignore_above": 8191}
+    assert "flat_object" not in json.dumps(fake.templates)
+    assert [(action, path) for action, path, *_ in fake.requests[:4]] == [
+        ("GET", "/"),
+        ("GET", "/_index_template/ave"),
+        ("PUT", "/_index_template/ave"),
+        ("POST", "/_bulk"),
+    ]
+    for method, _, headers, _ in fake.requests:
+        assert headers["Accept"] == "application/json"
+        assert method == "GET" or headers["Content-Type"] in {"application/json", "application/x-ndjson"}
+
+
+@pytest.mark.parametrize(
+    ("version", "message"),
+    [
+        ({"number": "7.7.1"}, r"is elasticsearch 7\.7\.1; 7\.8 or newer is needed"),
+        ({"number": "2.6.0", "distribution": "opensearch"}, r"is opensearch 2\.6\.0; 2\.7 or newer is needed"),
+        ({}, "is no OpenSearch or Elasticsearch; give the right url"),
+        ({"number": "new"}, "is no OpenSearch or Elasticsearch; give the right url"),
+    ],
+)
+def test_a_server_that_is_too_old_or_something_else_is_told(stores, version, message):
+    fake = Fake(version)
+    with serving(fake), pytest.raises(ConfigError, match=message):
+        stores(fake).put([record(1)])
+    assert bulks(fake) == []
+
+
+def test_each_document_is_created_under_its_id_in_the_index_of_its_month(fake, stores):
+    stores(fake, more="/lab").put([record(1), record(2)])
+    [lines] = bulks(fake)
+    assert lines[::2] == [{"create": {"_index": "lab-2025.11", "_id": record(seq).id}} for seq in (1, 2)]
+
+
+# Answers
+
+
+def test_every_items_status_is_looked_at(fake, stores):
+    batch = [record(seq) for seq in range(1, 6)]
+    stores(fake).put([batch[2]])
+    other = record(4, body={"n": "other"})
+    stores(fake).put([other])
+    fake.item = lambda _index, id_, _source: (
+        {"status": 400, "error": {"type": "mapper_parsing_exception", "reason": "no"}} if id_ == batch[0].id else None
+    )
+    rejected = stores(fake).put(batch)
+    assert [(one.record, one.reason) for one in rejected] == [
+        (batch[0], "mapper_parsing_exception: no"),
+        (batch[3], "different content under the same id"),
+    ]
+    assert kept(fake) == {one.id: one for one in [batch[1], batch[2], other, batch[4]]}
+
+
+def test_a_document_that_is_refused_is_offered_once_more_with_nothing_to_look_at(fake, stores):
+    fake.item = lambda _index, _id, source: (
+        {"status": 400, "error": {"type": "document_parsing_exception", "reason": "no"}} if "body" in source else None
+    )
+    assert stores(fake).put([record(1), record(2)]) == []
+    assert kept(fake) == {one.id: one for one in (record(1), record(2))}
+    assert fake.documents["ave-2025.11"][record(1).id]["raw"] == {"n": 1}
+
+
+@pytest.mark.parametrize(
+    ("status", "kind"),
+    [(429, "es_rejected_execution_exception"), (503, "unavailable_shards_exception"), (500, "odd"), (None, "odd"),
+     (403, "cluster_block_exception"), (429, "cluster_block_exception"), (202, "odd")],
+)  # fmt: skip
+def test_an_item_for_later_makes_the_whole_batch_come_again_and_is_stored_once(fake, stores, status, kind):
+    batch = [record(seq) for seq in range(1, 5)]
+    late = {"status": status, "error": {"type": kind, "reason": "later"}}
+    fake.item = lambda _index, id_, _source: late if id_ == batch[2].id else None
+    store = stores(fake)
+    with pytest.raises(StoreUnavailable, match=f"{kind}: later"):
+        store.put(batch)
+    fake.item = lambda *_document: None
+    assert store.put(batch) == []
+    assert kept(fake) == {one.id: one for one in batch}
+
+
+@pytest.mark.parametrize(
+    ("status", "kind"),
+    [
+        (403, "security_exception"),
+        (404, "index_not_found_exception"),
+        (400, "validation_exception"),
+        (400, "strict_dynamic_mapping_exception"),
+        (400, "invalid_alias_name_exception"),
+    ],
+)
+def test_an_item_that_only_a_person_can_mend_holds_the_queue(fake, stores, status, kind):
+    fake.item = lambda *_document: {"status": status, "error": {"type": kind, "reason": "no"}}
+    with pytest.raises(ConfigError, match=f"takes no records: status {status}, {kind}: no; see its indices"):
+        stores(fake).put([record(1)])
+
+
+@pytest.mark.parametrize("status", [408, 429, 500, 502, 503, 504])
+def test_an_answer_to_try_later_is_no_acknowledgement(fake, stores, status):
+    fake.answer = fails(status, **{"Retry-After": "7"})
+    with pytest.raises(StoreUnavailable, match=f"status {status}, some_exception: because") as caught:
+        stores(fake).put([record(1)])
+    if status in {429, 500, 408}:
+        assert caught.value.details["retry_after_s"] == 7
+
+
+@pytest.mark.parametrize("status", [401, 403])
+def test_a_refusal_holds_the_queue_and_shows_no_secret(fake, stores, status):
+    fake.answer = fails(status)
+    with pytest.raises(ConfigError, match="mend user, password, api_key or rights") as caught:
+        stores(fake, userinfo="lab:secret@").put([record(1)])
+    assert "secret" not in str(caught.value)
+
+
+@pytest.mark.parametrize("status", [405, 418])
+def test_something_else_that_answers_is_told(fake, stores, status):
+    fake.answer = fails(status)
+    with pytest.raises(ConfigError, match="is no OpenSearch or Elasticsearch"):
+        stores(fake).put([record(1)])
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        b"", b"{", b"[]", b"null", b'"ok"', b"<html>", b'{"items": []}', b'{"items": null}', b'{"items": [{}]}',
+        b'{"items": [{"create": {"_id": "x", "status": 201}}]}', b'{"items": [{"index": {"status": 201}}]}',
+        b'{"items": [{"create": {"status": 201}}]}', b"\xff\xfe",
+    ],
+)  # fmt: skip
+def test_an_answer_that_does_not_speak_of_the_record_is_no_acknowledgement(fake, stores, text):
+    fake.answer = lambda _method, path, _body: (200, {}, text) if path == "/_bulk" else None
+    with pytest.raises(StoreUnavailable):
+        stores(fake).put([record(1)])
+
+
+def test_an_answer_without_end_is_not_read_to_the_end(fake, stores, monkeypatch):
+    monkeypatch.setattr(wire, "ANSWER_BYTES", 100_000)
+    fake.answer = lambda _method, path, _body: (200, {}, b" " * 200_000) if path == "/_bulk" else None
+    with pytest.raises(StoreUnavailable, match="an answer of more than 100000 bytes"):
+        stores(fake).put([record(1)])
+
+
+@pytest.mark.parametrize("status", [413, 400])
+def test_a_batch_that_is_refused_as_a_whole_goes_in_halves_until_the_guilty_one_is_found(fake, stores, status):
+    guilty = record(37, body={"text": "x" * 5000})
+
+    def answer(_method, path, body):
+        is_refused = path == "/_bulk" and guilty.id.encode() in body
+        return (status, {}, b'{"error": {"type": "too_much", "reason": "of it"}}') if is_refused else None
+
+    fake.answer = answer
+    batch = [guilty if seq == 37 else record(seq) for seq in range(1, 101)]
+    (rejected,) = stores(fake).put(batch)
+    assert rejected.record is guilty
+    assert rejected.reason == f"status {status}, too_much: of it"
+    assert kept(fake) == {one.id: one for one in batch if one is not guilty}
+    assert len(bulks(fake)) <= 2 * 7 + 3
+
+
+def test_what_is_said_to_be_there_and_cannot_be_shown_is_not_stored_yet(fake, stores):
+    fake.item = lambda *_document: {"status": 409, "error": {}}
+    with pytest.raises(StoreUnavailable, match="does not show what it says is there"):
+        stores(fake).put([record(1)])
+
+
+def test_a_search_that_not_all_shards_answered_is_no_answer(fake, stores):
+    def answer(_method, path, _body):
+        said = {"hits": {"hits": []}, "_shards": {"failed": 1}}
+        return (200, {}, json.dumps(said).encode()) if "_search" in path else None
+
+    fake.answer = answer
+    for ask in (lambda: list(stores(fake).find(Query())), lambda: stores(fake).count(GUID)):
+        with pytest.raises(StoreUnavailable, match="cannot be searched"):
+            ask()
+
+
+def test_who_may_not_refresh_may_still_ask(fake, stores):
+    stores(fake).put([record(1)])
+    fake.answer = lambda _method, path, _body: (403, {}, b"{}") if "_refresh" in path else None
+    assert list(stores(fake).find(Query())) == [record(1)]
+
+
+def test_a_reader_changes_nothing(fake):
+    reader = open_store(f"elasticsearch://127.0.0.1:{fake.port}", "/nowhere", KINDS, readonly=True)
+    assert list(reader.find(Query())) == []
+    with pytest.raises(UsageError, match="was opened for reading only"):
+        reader.put([record(1)])
+    assert {path for _, path, *_ in fake.requests} == {"/ave-*/_refresh", "/ave-*/_search"}
+    reader.close()
+
+
+# Who we are
+
+
+@pytest.mark.parametrize(
+    ("userinfo", "sent"),
+    [
+        ("", None),
+        ("lab:se%2Fcr%C3%A9t@", "Basic bGFiOnNlL2Nyw6l0"),
+        (":aWQ6a2V5%3D%3D@", "ApiKey aWQ6a2V5=="),
+    ],
+)
+def test_it_says_who_it_is_at_every_request(fake, stores, userinfo, sent):
+    store = stores(fake, userinfo=userinfo)
+    store.put([record(1)])
+    store.count(GUID)
+    assert {headers.get("Authorization") for _, _, headers, _ in fake.requests} == {sent}
+
+
+@pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
+@pytest.mark.parametrize("scheme", ["http", "https", "file"])
+def test_no_redirect_is_followed_and_nobody_else_sees_a_secret(fake, stores, status, scheme):
+    canary = Fake()
+    with serving(canary):
+        place = "file:///etc/hostname" if scheme == "file" else f"{scheme}://127.0.0.1:{canary.port}/_bulk"
+        for path in ("/", "/_bulk", "/_search"):
+            fake.answer = lambda _method, asked, _body, path=path: (
+                (status, {"Location": place}, b"") if asked.endswith(path) else None
+            )
+            store = stores(fake, userinfo="lab:secret@")
+            with pytest.raises(ConfigError, match=f"status {status}"):
+                store.put([record(1)]) if path != "/_search" else store.count(GUID)
+        assert canary.requests == []
+
+
+def test_no_proxy_or_netrc_that_happens_to_be_there_is_used(fake, stores, monkeypatch, tmp_path):
+    canary = Fake()
+    netrc = tmp_path / "netrc"
+    netrc.write_text("machine 127.0.0.1 login other password other\n")
+    monkeypatch.setenv("NETRC", str(netrc))
+    with serving(canary):
+        for name in ("http_proxy", "HTTP_PROXY", "all_proxy"):
+            monkeypatch.setenv(name, f"http://127.0.0.1:{canary.port}")
+        monkeypatch.delenv("no_proxy", raising=False)
+        stores(fake).put([record(1)])
+    assert canary.requests == []
+    assert {headers.get("Authorization") for _, _, headers, _ in fake.requests} == {None}
+
+
+# TLS
+
+
+@pytest.fixture(scope="module")
+def authority():
+    return trustme.CA()
+
+
+def context(authority, name, **dates):
+    made = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    authority.issue_cert(name, **dates).configure_cert(made)
+    return made
+
+
+def over_tls(fake, query):
+    return open_store(f"elasticsearch://lab:secret@127.0.0.1:{fake.port}{query}", "/nowhere", KINDS)
+
+
+def test_tls_goes_to_whom_the_certificate_names_and_to_nobody_else(authority, tmp_path, caplog):
+    ca = tmp_path / "ca.pem"
+    authority.cert_pem.write_to_path(str(ca))
+    past = dt.datetime.now(dt.UTC) - dt.timedelta(days=1)
+    right = Fake(context=context(authority, "127.0.0.1"))
+    wrong = Fake(context=context(authority, "other.example"))
+    expired = Fake(context=context(authority, "127.0.0.1", not_after=past))
+    with serving(right, wrong, expired):
+        assert over_tls(right, f"?tls={ca}").put([record(1)]) == []
+        for fake, query in ((right, "?tls=system"), (wrong, f"?tls={ca}"), (expired, f"?tls={ca}")):
+            before = len(fake.requests)
+            with pytest.raises(StoreUnavailable, match="certificate verify failed"):
+                over_tls(fake, query).put([record(2)])
+            assert len(fake.requests) == before
+        assert "insecurely" not in caplog.text
+        assert over_tls(wrong, f"?tls={ca}&insecure=true").put([record(2)]) == []
+        assert "is reached insecurely, as its url says" in caplog.text
+        assert "secret" not in caplog.text
+
+
+def test_tls_older_than_1_2_is_not_spoken(authority, tmp_path):
+    ca = tmp_path / "ca.pem"
+    authority.cert_pem.write_to_path(str(ca))
+    old = context(authority, "127.0.0.1")
+    old.set_ciphers("ALL:@SECLEVEL=0")
+    with pytest.warns(DeprecationWarning):
+        old.minimum_version = old.maximum_version = ssl.TLSVersion.TLSv1
+    fake = Fake(context=old)
+    with serving(fake), pytest.raises(StoreUnavailable, match=r"(?i)alert|version|protocol"):
+        over_tls(fake, f"?tls={ca}").put([record(1)])
+    assert fake.requests == []
+
+
+# Several nodes
+
+
+def test_a_node_that_is_gone_is_passed_over_and_the_living_one_asked_first_from_then_on(stores):
+    cluster = {}
+    fakes = [Fake(documents=cluster) for _ in range(3)]
+    with serving(fakes[1], fakes[2]):
+        fakes[0].server_close()
+        store = stores(*fakes)
+        assert store.put([record(1)]) == []
+        assert store.put([record(2)]) == []
+        assert len(bulks(fakes[1])) == 2
+        assert bulks(fakes[2]) == []
+
+
+def test_a_node_that_dies_between_two_batches_costs_nothing(stores):
+    cluster = {}
+    first, second = Fake(documents=cluster), Fake(documents=cluster)
+    with serving(second):
+        with serving(first):
+            store = stores(first, second)
+            assert store.put([record(1)]) == []
+        assert store.put([record(1), record(2)]) == []
+    assert kept(second) == {one.id: one for one in (record(1), record(2))}
+
+
+@pytest.mark.parametrize("status", [502, 503, 504])
+def test_a_node_that_cannot_work_is_passed_over_too(stores, status):
+    cluster = {}
+    first, second = Fake(documents=cluster), Fake(documents=cluster)
+    first.answer = fails(status)
+    with serving(first, second):
+        assert stores(first, second).put([record(1)]) == []
+        second.answer = fails(status)
+        with pytest.raises(StoreUnavailable) as caught:
+            stores(first, second).put([record(2)])
+        assert str(first.port) in str(caught.value)
+        assert str(second.port) in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "fault", [Fault(reset_after=100), Fault(cut_after=100), Fault(cut_after=0), Fault(reset_after=0)], ids=str
+)
+def test_an_answer_that_is_lost_on_the_way_is_asked_of_the_next_node_and_stored_once(stores, fault):
+    cluster = {}
+    first, second = Fake(documents=cluster), Fake(documents=cluster)
+    with serving(first, second), Proxy(first.port) as proxy:
+        store = stores(proxy, second)
+        store.put([record(1)])
+        proxy.fault = fault
+        assert store.put([record(1), record(2), record(3)]) == []
+        assert bulks(second), "the answer of the first did not come"
+    assert kept(second) == {one.id: one for one in (record(1), record(2), record(3))}
+
+
+def test_a_node_that_says_nothing_is_waited_for_so_long_and_no_longer(stores, monkeypatch):
+    monkeypatch.setattr(wire, "PIECE_S", 0.3)
+    cluster = {}
+    first, second = Fake(documents=cluster), Fake(documents=cluster)
+    with serving(first, second), Proxy(first.port) as proxy:
+        proxy.fault = Fault(black_hole=True)
+        assert stores(proxy, second).put([record(1)]) == []
+
+
+def test_an_answer_that_trickles_is_waited_for_so_long_and_no_longer(fake, stores, monkeypatch):
+    monkeypatch.setattr(wire, "ANSWER_S", 0.5)
+    with Proxy(fake.port) as proxy:
+        store = stores(proxy)
+        store.put([record(1)])
+        proxy.fault = Fault(bytes_per_s=100)
+        with pytest.raises(StoreUnavailable, match=r"an answer of more than 0\.5 seconds"):
+            store.put([record(seq) for seq in range(1, 30)])
+
+
+# URLs
+
+
+@pytest.mark.parametrize(
+    ("url", "nodes", "prefix"),
+    [
+        ("elasticsearch://localhost", ["http://localhost:9200"], "ave"),
+        ("elasticsearch://search.example", ["https://search.example:9200"], "ave"),
+        ("elasticsearch://a.example,b.example:9201/lab", ["https://a.example:9200", "https://b.example:9201"], "lab"),
+        ("elasticsearch://[::1]:9201/lab/", ["http://[::1]:9201"], "lab"),
+        ("elasticsearch://[2001:db8::1]", ["https://[2001:db8::1]:9200"], "ave"),
+        ("elasticsearch+https://localhost", ["https://localhost:9200"], "ave"),
+        ("elasticsearch+http://search.example?insecure=true", ["http://search.example:9200"], "ave"),
+        ("elasticsearch://search.example?insecure=true", ["http://search.example:9200"], "ave"),
+        ("elasticsearch://127.0.0.1.example.org", ["https://127.0.0.1.example.org:9200"], "ave"),
+        ("opensearch://u:p@localhost:1", ["http://localhost:1"], "ave"),
+    ],
+)
+def test_a_url_says_where_the_nodes_are_and_whether_tls_is_spoken(url, nodes, prefix):
+    place = Place.of(url)
+    assert list(place.nodes) == nodes
+    assert place.prefix == prefix
+
+
+@pytest.mark.parametrize(
+    ("url", "message"),
+    [
+        ("elasticsearch://", "is no host"),
+        ("elasticsearch://a b", "is no host"),
+        ("elasticsearch://host:port", "is no host"),
+        ("elasticsearch://host:70000", "70000 is no port"),
+        ("elasticsearch://host/Lab", r'the prefix must be of small letters, digits, "-", "_" and ".", found "Lab"'),
+        ("elasticsearch://host?locust=a,b", "the locust must be"),
+        ("elasticsearch://host?replicas=many", 'replicas must be from 0 to 9, found "many"'),
+        ("elasticsearch://host?insecure=yes", 'insecure must be true or false, found "yes"'),
+        ("elasticsearch://host?tls=/nowhere.pem", "there is no file /nowhere.pem"),
+        ("elasticsearch://host?shards=3", "none but the options insecure, locust, replicas, template, tls"),
+        ("elasticsearch+http://search.example", r"in clear text to another machine; use https, or add \?insecure=true"),
+    ],
+)
+def test_a_url_that_cannot_be_one_is_told_without_its_secrets(url, message):
+    scheme, _, rest = url.partition("://")
+    with pytest.raises(ConfigError, match=message) as caught:
+        Place.of(f"{scheme}://lab:secret@{rest}")
+    assert "secret" not in str(caught.value)
+
+
+def test_copies_are_as_many_as_the_url_says(fake, stores):
+    stores(fake, more="/one").put([record(1)])
+    stores(fake, more="/two?replicas=0").put([record(1)])
+    settings = {name: made["template"]["settings"]["index"] for name, made in fake.templates.items()}
+    assert settings["one"]["auto_expand_replicas"] == "0-1"
+    assert settings["two"]["number_of_replicas"] == 0

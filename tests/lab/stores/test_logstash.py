@@ -1,0 +1,323 @@
+"""Logstash's two inputs: what goes over the wire, and which answers count as taken."""
+
+from __future__ import annotations
+
+import http.server
+import json
+import re
+import socket
+import threading
+from pathlib import Path
+
+import pytest
+import trustme
+
+from ave.exceptions import ConfigError, StoreUnavailable, UsageError
+from ave.lab.stores import logstash, open_store
+from ave.lab.stores.logstash import document
+from ave.record import KINDS, Query
+from tests.lab.stores.samples import GUID, record
+from tests.system.sink import Sink
+
+
+@pytest.fixture
+def sink():
+    with Sink() as one:
+        yield one
+
+
+def opened(url, **how):
+    return open_store(url, "/nowhere", KINDS, **how)
+
+
+def tcp(sink, query=""):
+    return opened(f"logstash://127.0.0.1:{sink.port}{query}")
+
+
+# Documents
+
+
+def test_a_record_is_an_event_with_its_fields():
+    sent = record(7, "log", {"stream": "out", "text": "hello"}, time=1_795_306_650_135_299_700)
+    assert document(sent) == {
+        "id": sent.id,
+        "kind": "log",
+        "guid": GUID,
+        "createTime": "2026-11-22T00:17:30.135299700Z",
+        "host": {"name": "lab-1"},
+        "pid": 4711,
+        "source": "panotti",
+        "body": {"stream": "out", "text": "hello"},
+    }
+
+
+@pytest.mark.parametrize(
+    ("result", "outcome"),
+    [
+        ("passed", "success"),
+        ("xpassed", "success"),
+        ("failure", "failure"),
+        ("error", "error"),
+        ("skipped", "skipped"),
+        ("xfailed", "skipped"),
+        ("something new", "something new"),
+    ],
+)
+def test_a_verdict_has_the_words_of_elk_users_besides(result, outcome):
+    body = {"suite": "test_boot.TestBoot", "name": "test_a", "result": result, "duration": 0.25, "message": "no boot"}
+    event = document(record(1, "verdict", body))
+    assert event["body"] == body
+    words = {name: event.get(name) for name in ("name", "classname", "outcome", "run_time", "failure_message")}
+    failure = "no boot" if result in {"failure", "error"} else None
+    assert words == {
+        "name": "test_a",
+        "classname": "test_boot.TestBoot",
+        "outcome": outcome,
+        "run_time": 0.25,
+        "failure_message": failure,
+    }
+
+
+def test_the_trace_of_a_failure_says_more_than_its_message():
+    body = {"name": "test_a", "result": "failure", "message": "assert 1 == 2", "trace": "test_a.py:3: AssertionError"}
+    assert document(record(1, "verdict", body))["failure_message"] == "test_a.py:3: AssertionError"
+
+
+def test_what_a_verdict_does_not_say_its_event_does_not_say_either():
+    assert document(record(1, "verdict", {"result": "passed"})).keys() & {"name", "classname", "run_time"} == set()
+
+
+# TCP
+
+
+def test_a_batch_comes_as_lines_of_json_in_its_order(sink):
+    batch = [record(seq, body={"text": f"line\n{seq} é"}) for seq in range(1, 200)]
+    assert tcp(sink).put(batch) == []
+    assert sink.events == [document(one) for one in batch]
+
+
+def test_the_next_batch_has_a_connection_of_its_own(sink):
+    store = tcp(sink)
+    store.put([record(1)])
+    store.put([record(2)])
+    assert sink.connections == 2
+    assert [event["body"]["n"] for event in sink.events] == [1, 2]
+
+
+def test_a_record_that_no_json_can_hold_is_rejected_alone(sink):
+    bad = record(2, body={"text": "\udcff"})
+    (rejected,) = tcp(sink).put([record(1), bad, record(3)])
+    assert rejected.record is bad
+    assert "no JSON can hold it" in rejected.reason
+    assert [event["body"]["n"] for event in sink.events] == [1, 3]
+
+
+@pytest.mark.parametrize("mood", ["reset", "close"])
+@pytest.mark.parametrize("bytes_first", [0, 5000])
+def test_a_connection_that_ends_early_is_told_and_the_batch_may_come_again(sink, mood, bytes_first):
+    sink.mood, sink.bytes_first = mood, bytes_first
+    batch = [record(seq, body={"text": "x" * 1000}) for seq in range(1, 3000)]
+    with pytest.raises(StoreUnavailable, match=f"^logstash://127.0.0.1:{sink.port}/: .*the batch is sent again$"):
+        tcp(sink).put(batch)
+    sink.mood = "well"
+    sink.events.clear()
+    assert tcp(sink).put(batch) == []
+    assert len(sink.events) == len(batch)
+
+
+def test_one_that_has_gone_already_cannot_have_read_it_all():
+    ours, theirs = socket.socketpair()
+    with ours, theirs:
+        ours.sendall(b"{}\n")
+        assert theirs.recv(10) == b"{}\n"
+        theirs.shutdown(socket.SHUT_WR)
+        with pytest.raises(ConnectionResetError, match="it closed in the middle"):
+            logstash._end(ours)
+
+
+def test_one_that_is_still_there_is_told_that_nothing_more_comes():
+    ours, theirs = socket.socketpair()
+    with ours, theirs:
+        logstash._end(ours)
+        assert theirs.recv(10) == b""
+        theirs.close()
+        assert ours.recv(10) == b""
+
+
+def test_one_that_reads_nothing_is_told_in_time(sink, monkeypatch):
+    monkeypatch.setattr(logstash, "STEP_S", 0.2)
+    sink.mood = "stall"
+    with pytest.raises(StoreUnavailable, match="timed out"):
+        tcp(sink).put([record(1)])
+
+
+def test_one_that_is_gone_is_told_and_found_again(sink):
+    sink.vanish()
+    with pytest.raises(StoreUnavailable, match="Connection refused"):
+        tcp(sink).put([record(1)])
+    with pytest.raises(StoreUnavailable, match="Connection refused"):
+        tcp(sink).probe()
+    sink.come_back()
+    tcp(sink).probe()
+    assert tcp(sink).put([record(1)]) == []
+
+
+def test_nothing_can_be_asked_of_it(sink):
+    store = tcp(sink)
+    assert store.answers is False
+    for ask in (lambda: store.find(Query()), lambda: store.count(GUID)):
+        with pytest.raises(UsageError, match="cannot be asked; ask what is behind it"):
+            ask()
+    with pytest.raises(UsageError, match="was opened for reading only"):
+        opened(f"logstash://127.0.0.1:{sink.port}", readonly=True).put([record(1)])
+
+
+# TLS
+
+
+@pytest.fixture(scope="module")
+def authority():
+    return trustme.CA()
+
+
+def server_context(authority, name):
+    import ssl
+
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    authority.issue_cert(name).configure_cert(context)
+    return context
+
+
+def test_tls_goes_to_whom_the_certificate_names_and_to_nobody_else(authority, tmp_path):
+    ca = tmp_path / "ca.pem"
+    authority.cert_pem.write_to_path(str(ca))
+    with Sink(server_context(authority, "127.0.0.1")) as sink:
+        assert tcp(sink, f"?tls={ca}").put([record(1)]) == []
+        assert [event["body"]["n"] for event in sink.events] == [1]
+        with pytest.raises(StoreUnavailable, match="certificate verify failed"):
+            tcp(sink, "?tls=system").put([record(2)])
+    with Sink(server_context(authority, "other.example")) as sink:
+        with pytest.raises(StoreUnavailable, match="certificate verify failed"):
+            tcp(sink, f"?tls={ca}").put([record(1)])
+        assert sink.events == []
+
+
+def test_another_machine_is_reached_by_tls_unless_the_url_says_that_it_may_be_without(caplog):
+    assert opened("logstash://elk.example")._server.tls is not None
+    assert opened("logstash+http://elk.example")._server.tls is not None
+    assert opened("logstash+https://127.0.0.1")._server.tls is not None
+    assert opened("logstash://127.0.0.1")._server.tls is None
+    assert opened("logstash://elk.example?insecure=true")._server.tls is None
+    assert "INSECURE" in caplog.text
+
+
+# The pipeline
+
+
+def test_the_pipeline_in_etc_listens_where_the_stores_send():
+    text = Path("etc/logstash.conf").read_text()
+    assert re.findall(r"(tcp|http) \{ port => (\d+)( codec => json_lines)? \}", text) == [
+        ("tcp", "3333", ""),
+        ("tcp", str(logstash.TCP_PORT), " codec => json_lines"),
+        ("http", str(logstash.HTTP_PORT), ""),
+    ]
+    assert 'date { match => ["createTime", "ISO8601"] target => "@timestamp" }' in text
+    assert text.count("{") == text.count("}")
+
+
+# HTTP
+
+
+class Input(http.server.BaseHTTPRequestHandler):
+    """Answers what `server.answers` says, 200 when it is empty."""
+
+    protocol_version = "HTTP/1.1"
+    disable_nagle_algorithm = True
+
+    def do_POST(self):
+        body = self.rfile.read(int(self.headers["Content-Length"]))
+        self.server.requests.append((self.path, dict(self.headers), json.loads(body)))
+        status = self.server.statuses.pop(0) if self.server.statuses else 200
+        if status == "vanish":
+            self.close_connection = True
+            return
+        self.send_response(status)
+        self.send_header("Location", self.server.elsewhere)
+        self.send_header("Content-Length", "2")
+        self.end_headers()
+        self.wfile.write(b"ok")
+
+    def log_message(self, *_args):
+        pass
+
+
+@pytest.fixture
+def inputs():
+    """Start HTTP inputs; each knows what it was sent."""
+    servers = []
+
+    def start(elsewhere=""):
+        server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Input)
+        server.requests, server.statuses, server.elsewhere = [], [], elsewhere
+        threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True).start()
+        servers.append(server)
+        return server
+
+    yield start
+    for server in servers:
+        server.shutdown()
+        server.server_close()
+
+
+def over_http(server, userinfo="", path=""):
+    return opened(f"logstash+http://{userinfo}127.0.0.1:{server.server_port}{path}")
+
+
+def test_a_batch_is_one_array_and_taken_at_any_2xx(inputs):
+    server = inputs()
+    server.statuses = [200, 202]
+    for batch in ([record(1), record(2)], [record(3)]):
+        assert over_http(server, "lab:se%20cret@", "/ave").put(batch) == []
+    (path, headers, events), (_, _, others) = server.requests
+    assert path == "/ave"
+    assert headers["Content-Type"] == "application/json"
+    assert headers["Authorization"] == "Basic bGFiOnNlIGNyZXQ="
+    assert events == [document(record(1)), document(record(2))]
+    assert others == [document(record(3))]
+
+
+@pytest.mark.parametrize("status", [429, 500, 503, 504, "vanish"])
+def test_an_answer_to_try_later_is_no_acknowledgement(inputs, status):
+    server = inputs()
+    server.statuses = [status]
+    with pytest.raises(StoreUnavailable, match=f"127.0.0.1:{server.server_port}/: "):
+        over_http(server).put([record(1)])
+    assert over_http(server).put([record(1)]) == []
+
+
+@pytest.mark.parametrize("status", [401, 403, 404, 405])
+def test_an_answer_that_a_person_must_mend_is_told(inputs, status):
+    server = inputs()
+    server.statuses = [status]
+    with pytest.raises(
+        ConfigError, match=f"does not take events: status {status}; mend url, user or password"
+    ) as caught:
+        over_http(server, "lab:secret@").put([record(1)])
+    assert "secret" not in str(caught.value)
+
+
+@pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
+def test_no_redirect_is_followed_and_nobody_sees_the_password(inputs, status):
+    canary = inputs()
+    server = inputs(f"http://127.0.0.1:{canary.server_port}/")
+    server.statuses = [status]
+    with pytest.raises(ConfigError, match="which is not followed"):
+        over_http(server, "lab:secret@").put([record(1)])
+    assert canary.requests == []
+
+
+def test_a_batch_that_is_too_large_goes_in_halves(inputs):
+    server = inputs()
+    server.statuses = [413, 413]
+    assert over_http(server).put([record(seq) for seq in range(1, 5)]) == []
+    assert [len(events) for _, _, events in server.requests] == [4, 2, 1, 1, 2]

@@ -1,0 +1,78 @@
+"""Known defects of delivery into OpenSearch, Elasticsearch and Logstash."""
+
+from __future__ import annotations
+
+from table import Mutant
+
+BULK = "ave/lab/stores/elasticsearch/bulk.py"
+FIELDS = "ave/lab/stores/elasticsearch/fields.py"
+LOGSTASH = "ave/lab/stores/logstash.py"
+PLACE = "ave/lab/stores/elasticsearch/place.py"
+WIRE = "ave/lab/stores/elasticsearch/wire.py"
+
+TEST_WIRE = "tests/lab/stores/test_elasticsearch_wire.py"
+TEST_DOCUMENTS = "tests/lab/stores/test_elasticsearch_documents.py"
+TEST_LOGSTASH = "tests/lab/stores/test_logstash.py"
+
+SEARCH = [
+    Mutant(
+        *("R8", "what is there under an id counts as stored whatever it is", BULK),
+        "    return Outcome(refused, _different(cluster, there))\n",
+        "    return Outcome(refused, [])\n",
+        f"{TEST_WIRE} -k every_items_status",
+    ),
+    Mutant(
+        *("R8", "a status of 200 is believed, and no item's looked at", BULK),
+        "        elif status != 201:\n",
+        "        elif False:\n",
+        f"{TEST_WIRE} -k item_for_later",
+    ),
+    Mutant(
+        *("R8", "an answer cut off within its headers is an acknowledgement", BULK),
+        "    if [id_ for id_, _, _ in found] != [line.record.id for line in lines]:\n",
+        "    if False:\n",
+        f"{TEST_WIRE} -k does_not_speak",
+    ),
+    Mutant(
+        *("3.7", "a missing right makes dead letters", BULK),
+        "    if status in {400, 401, 403, 404} and",
+        "    if status in {401, 404} and",
+        f"{TEST_WIRE} -k only_a_person",
+    ),
+    Mutant(
+        *("S11", "redirects are followed", WIRE),
+        "            allow_redirects=False,\n",
+        "            allow_redirects=True,\n",
+        f"{TEST_WIRE} -k redirect",
+    ),
+    Mutant(
+        *("S11", "a .netrc and proxies of the environment are used", WIRE),
+        "    session.trust_env = False\n",
+        "",
+        f"{TEST_WIRE} -k netrc",
+    ),
+    Mutant(
+        *("S14", "another machine is reached without TLS", PLACE),
+        '    return not (scheme.endswith("+http") or is_local or insecure)\n',
+        "    return False\n",
+        f"{TEST_WIRE} -k whether_tls",
+    ),
+    Mutant(
+        *("S14", "certificates are not looked at", PLACE),
+        "            verify=not insecure if",
+        "            verify=False if",
+        f"{TEST_WIRE} -k certificate_names",
+    ),
+    Mutant(
+        *("3.6", "a user's long value makes a whole record poison", FIELDS),
+        "    return len(text) <= SMALL_BYTES and",
+        "    return",
+        f"{TEST_DOCUMENTS} -k kept_aside",
+    ),
+    Mutant(
+        *("3.6", "a connection that Logstash ended early counts as taken", LOGSTASH),
+        '            raise ConnectionResetError("it closed in the middle")\n',
+        "            return\n",
+        f"{TEST_LOGSTASH} -k gone_already",
+    ),
+]
