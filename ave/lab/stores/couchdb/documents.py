@@ -32,8 +32,8 @@ _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _OWN = frozenset(("guid", "time_stamp", "ave"))
 _BESIDE = ("kind", "time", "host", "pid", "source")
 
-#: Where JSON text may have a number that JavaScript writes differently: of many digits, of none behind the point, or with
-#: an exponent. It begins with a digit, which makes the search a fast one.
+#: Where JSON text may have a number that JavaScript writes differently: of many digits, none behind
+#: the point, or an exponent. It begins with a digit, which makes the search a fast one.
 _SUSPECT = re.compile(rb"[0-9](?:[0-9]{15}|\.0[,}\]e]|e)")
 
 #: The key that JavaScript loses.
