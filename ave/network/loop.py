@@ -19,6 +19,9 @@ __all__ = ["READ", "WRITE", "Loop", "Patience"]
 
 READ, WRITE = select.EPOLLIN, select.EPOLLOUT
 
+#: Events taken in one round: epoll makes room for so many in each.
+EVENTS = 256
+
 #: Seconds one round may take before they no longer count against those who wait.
 BUSY_S = 0.25
 
@@ -112,7 +115,7 @@ class Loop:
             self._calls.popleft()()
 
     def _round(self) -> None:
-        events = self._epoll.poll(self._sleep())
+        events = self._epoll.poll(self._sleep(), EVENTS)
         woke = time.monotonic()
         for descriptor, mask in events:
             if not self._running:

@@ -18,6 +18,9 @@ __all__ = ["args_in", "result_in"]
 #: Levels of a request above its arguments.
 ABOVE = 2
 
+#: What a request of ours may say besides `params`.
+FIELDS = frozenset(("method", "id", "resource", "async", "guid", "traceparent"))
+
 
 def args_in(message: str, blob: dict[str, Any], kwargs: str) -> str:
     """Return both kinds of arguments as they came in a request, [[...], {...}]; empty if it is not of the usual form.
@@ -27,7 +30,7 @@ def args_in(message: str, blob: dict[str, Any], kwargs: str) -> str:
         kwargs: the JSON text of its named arguments.
     """
     # with more fields than these, some could stand where the arguments are looked for
-    if len(blob) != 4 + ("guid" in blob) + ("traceparent" in blob):
+    if not FIELDS.issuperset(blob):
         return ""
     try:
         vargs = _between(message, *_around(blob, kwargs))
@@ -49,14 +52,23 @@ def result_in(message: str, reply: dict[str, Any]) -> str:
 
 def _around(blob: dict[str, Any], kwargs: str) -> tuple[str, str]:
     """Return what a request has before and behind its positional arguments."""
-    resource = blob["resource"]
-    shown = "null" if resource is None else text_of(resource, above=1)
-    behind = f',"kwargs":{kwargs}}},"async":{"true" if blob["async"] else "false"},"id":{blob["id"]}'
-    if "guid" in blob:
-        behind += f',"guid":{quoted(blob["guid"])}'
-    if "traceparent" in blob:
-        behind += f',"traceparent":{quoted(blob["traceparent"])}'
-    return f'{{"method":{quoted(blob["method"])},"resource":{shown},"params":{{"vargs":', behind + "}"
+    behind = f',"kwargs":{kwargs}}},"id":{blob["id"]}'
+    for field, text in _MORE:
+        if field in blob:
+            behind += f',"{field}":{text(blob[field])}'
+    return f'{{"method":{quoted(blob["method"])},"params":{{"vargs":', behind + "}"
+
+
+def _flag(value: bool) -> str:
+    return "true" if value else "false"
+
+
+def _profile(value: Any) -> str:
+    return text_of(value, above=1)
+
+
+#: What may follow, in this order, and how each is written.
+_MORE = (("resource", _profile), ("async", _flag), ("guid", quoted), ("traceparent", quoted))
 
 
 def _between(message: str, before: str, behind: str) -> str:

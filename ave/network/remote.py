@@ -252,6 +252,11 @@ def disconnect(remote: RemoteControl) -> None:
 class _Call:
     """One call on its way: what is sent, and what is kept of it."""
 
+    __slots__ = (
+        *("number", "received", "wants_reply"),
+        *("_blob", "_guid", "_is_traced", "_message", "_parent", "_remote", "_span", "_started"),
+    )
+
     def __init__(
         self, remote: RemoteControl, method: str, vargs: tuple[Any, ...], kwargs: dict[str, Any], wants_reply: bool
     ) -> None:
@@ -264,11 +269,14 @@ class _Call:
         self._is_traced = False
         self._blob: dict[str, Any] = {
             "method": method,
-            "resource": remote._profile,
             "params": {"vargs": vargs, "kwargs": kwargs},
-            "async": not wants_reply,
             "id": self.number,
         }
+        # what a service takes for granted is not said: that would be a tenth of a short request
+        if remote._profile is not None:
+            self._blob["resource"] = remote._profile
+        if not wants_reply:
+            self._blob["async"] = True
         current = None if remote._is_silent else context.current()
         if remote._share is None:
             remote._share = tracing.rate(remote._home)

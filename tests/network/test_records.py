@@ -20,7 +20,7 @@ SPAN, PARENT = "0123456789abcdef", "fedcba9876543210"
 
 def request(vargs, kwargs, **more):
     """Return a request as a client of ours makes it: its text, and what it says."""
-    blob = {"method": "echo", "resource": None, "params": {"vargs": vargs, "kwargs": kwargs}, "async": False, "id": 7}
+    blob = {"method": "echo", "params": {"vargs": vargs, "kwargs": kwargs}, "id": 7}
     blob |= more
     return encode(blob).decode(), blob
 
@@ -42,7 +42,7 @@ VALUES = [
     *(None, True, 0, -1, 1.5, 2**63, 2**64, -(2**64), 10**18, "", "text", "a\nb", "\\", '"', "ä", "\ud800"),
     *("hunter2", "password=hunter2", "Bearer abcdefgh12345", "x" * 200, [], {}, [[]], {"a": {"b": [1, "x"]}}),
     *({"password": "hunter2"}, ["--token", "hunter2"], [["password", "hunter2"]], {"env": {"EDITOR": "vi"}}),
-    *({"name": "token", "value": "hunter2"}, '],"kwargs":{}},"async":false,"id":7', '","id":7}', {"kwargs": {}}),
+    *({"name": "token", "value": "hunter2"}, '],"kwargs":{}},"id":7', '","id":7}', {"kwargs": {}}),
     *({"result": 1, "id": 7}, {"params": {"vargs": [1], "kwargs": {}}, "async": False, "id": 7}, {"1": 2}, b"\xff"),
 ]
 
@@ -92,11 +92,11 @@ def test_arguments_are_not_taken_from_where_a_foreign_peer_put_something_else():
     text, blob = request([1], {})
     texts = [
         text.replace('"id":7}', '"id":7,"more":1}'),
-        text.replace(',"async"', ',"more":{"x":1,"kwargs":{}},"async"'),
+        text.replace(',"id"', ',"more":{"x":1,"kwargs":{}},"id"'),
         text.replace('"vargs":[1]', '"vargs":[1],"more":[2]'),
         text.replace('{"method"', '{ "method"'),
-        text.replace('"resource":null,', ""),
-        text.replace(',"async":false', "").replace('{"method"', '{"async":false,"method"'),
+        text.replace('{"method"', '{"resource":null,"method"'),
+        text.replace('{"method"', '{"async":false,"method"'),
         '{"method":"echo","resource":null,"params":{"vargs":[{"x":{"kwargs":{}},"async":false}],"kwargs":{}},"id":7,"async":false}',
         '{"method":"echo","resource":null,"params":{"kwargs":{},"vargs":[{"x":{"kwargs":{}}}]},"async":false,"id":7}',
     ]
