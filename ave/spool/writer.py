@@ -15,32 +15,28 @@ import errno
 import os
 import time
 from _thread import RLock
-from binascii import hexlify
 from collections import deque
-from itertools import chain, groupby, repeat
-from json import dumps
+from itertools import chain, groupby
 from operator import itemgetter
 
 from ave import home as homes
 from ave import io
 from ave.exceptions import ConfigError, SpoolError, SpoolFull, UsageError
 from ave.record import KINDS
-from ave.spool import bodies, frames
+from ave.spool import bodies
 from ave.spool.room import Room
+from ave.spool.segment import Call, Segment, call_of
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
     from typing import Any
 
-    _Waiting = tuple["_Call", int, Callable[[], str]]
+    _Waiting = tuple["Call", int, Callable[[], str]]
 
-__all__ = ["QUEUED", "SEGMENT_SIZE", "SYNCED", "VERSION", "append", "append_all", "append_later", "close", "flush"]
+__all__ = ["QUEUED", "SEGMENT_SIZE", "SYNCED", "append", "append_all", "append_later", "close", "flush"]
 
 QUEUED, SYNCED = "queued", "synced"
-
-#: The version of the format of a segment, in its header.
-VERSION = 1
 
 #: Bytes after which a segment is closed and the next one begun.
 SEGMENT_SIZE = 16 << 20
@@ -71,12 +67,6 @@ LINE_EXTRA = 256
 #: Runs whose refused records are counted apart; those of further ones are counted together.
 REFUSED_GUIDS = 1000
 
-#: Characters a GUID or a source may have, so that a line stays below `frames.LINE_MAX`.
-TEXT_MAX = 4096
-
-#: Callers that are remembered.
-CALLS_MAX = 256
-
 _FULL = frozenset((errno.ENOSPC, errno.EDQUOT, errno.EFBIG))
 
 
@@ -105,7 +95,7 @@ def append(
     """
     if time is not None and (type(time) is not int or not 0 <= time < 1 << 63):
         raise UsageError(f"time must be nanoseconds since the epoch, found {time!r}")
-    call, emitter = _call(kind, guid, source), _emitter(home)
+    call, emitter = call_of(kind, guid, source), _emitter(home)
     text = bodies.short(body)
     if emitter.waiting:
         emitter.flush()
@@ -120,7 +110,7 @@ def append_all(kind: str, guid: str, many: Iterable[dict[Any, Any]], *, source: 
 
     When it raises, the bodies taken from `many` before the last hundred are kept; the returned word holds for all.
     """
-    call, emitter = _call(kind, guid, source), _emitter(home)
+    call, emitter = call_of(kind, guid, source), _emitter(home)
     emitter.flush()
     return emitter.append(call, many)
 
@@ -139,7 +129,7 @@ def append_later(kind: str, guid: str, body: Callable[[], str], *, source: str, 
     Raises:
         SpoolError, UsageError: as of `append`; maybe about others that waited. Each is counted.
     """
-    _emitter(home).wait(_call(kind, guid, source), body)
+    _emitter(home).wait(call_of(kind, guid, source), body)
 
 
 def flush(home: str | None = None) -> None:
@@ -162,14 +152,14 @@ class _Emitter:
         self.synced = {"always": KINDS, "class": SYNCED_KINDS}.get(policy, frozenset())
         self.lock = RLock()
         self.depth = 0
-        self.segments: dict[int, _Segment] = {}
+        self.segments: dict[int, Segment] = {}
         self.refused: dict[str, dict[str, int]] = {}
         self.shut_until = 0.0
         self.shut_by = SpoolError("")
         self.waiting: deque[_Waiting] = deque()
         self.waiting_since = self.waited_at = 0.0
 
-    def append(self, call: _Call, many: Iterable[dict[Any, Any]], at: int | None = None) -> str:
+    def append(self, call: Call, many: Iterable[dict[Any, Any]], at: int | None = None) -> str:
         """Turn the bodies into JSON, which calls methods of their values and so holds no lock, and keep them."""
         texts: list[str] = []
         size = 0
@@ -191,7 +181,7 @@ class _Emitter:
             self.keep(call, texts, size, at)
         return SYNCED if call.kind in self.synced else QUEUED
 
-    def wait(self, call: _Call, body: Callable[[], str]) -> None:
+    def wait(self, call: Call, body: Callable[[], str]) -> None:
         """Let a record wait if others come, too; else write it with all that wait, and raise what prevents that."""
         now = time.monotonic()
         is_alone = now - self.waited_at > ALONE_S
@@ -222,7 +212,7 @@ class _Emitter:
                 error = refused
         return error
 
-    def _made(self, call: _Call, group: Iterable[_Waiting]) -> tuple[list[str], list[int]]:
+    def _made(self, call: Call, group: Iterable[_Waiting]) -> tuple[list[str], list[int]]:
         """Return the JSON texts and the times of what waited."""
         texts: list[str] = []
         times: list[int] = []
@@ -252,7 +242,7 @@ class _Emitter:
             self._leave(depth)
 
     def _keep_long(
-        self, call: _Call, texts: list[str], second: dict[str, Any], more: Iterator[dict[str, Any]], at: int | None
+        self, call: Call, texts: list[str], second: dict[str, Any], more: Iterator[dict[str, Any]], at: int | None
     ) -> None:
         """Keep what waits, the beginning of a long record last, then the records that continue it."""
         name, seq = self.keep(call, texts, sum(map(len, texts)), at)
@@ -260,7 +250,7 @@ class _Emitter:
             text = bodies.encode({"_continues": f"{name}-{seq}", **part})
             self.keep(call, [text], len(text), at)
 
-    def keep(self, call: _Call, texts: list[str], size: int, at: int | list[int] | None) -> tuple[str, int]:
+    def keep(self, call: Call, texts: list[str], size: int, at: int | list[int] | None) -> tuple[str, int]:
         """Put records, `size` characters of JSON, on the disk; return segment and number of the last.
 
         `at`: the time of all, of each, or now.
@@ -283,7 +273,7 @@ class _Emitter:
     # From here on everything runs under the lock.
 
     def _write(
-        self, call: _Call, depth: int, texts: list[str], size: int, at: int | list[int] | None
+        self, call: Call, depth: int, texts: list[str], size: int, at: int | list[int] | None
     ) -> tuple[str, int]:
         """Write records with one write, what was cut off once more into a new segment; `texts` keeps what was not."""
         try:
@@ -309,18 +299,18 @@ class _Emitter:
             self.shut_until = time.monotonic() + RETRY_S
             raise type(self.shut_by)(str(self.shut_by)) from error
 
-    def _sync(self, depth: int, segment: _Segment, lines: list[bytes]) -> None:
+    def _sync(self, depth: int, segment: Segment, lines: list[bytes]) -> None:
         """Sync; after an error, which is final for a file, put the same lines, ids and all, into a new segment."""
         try:
             segment.sync()
         except OSError:
             self._leave(depth)
-            segment = self.segments[depth] = _Segment(self.spool)
+            segment = self.segments[depth] = Segment(self.spool)
             if segment.write(lines, counted=False) < len(lines):
                 raise
             segment.sync()
 
-    def _segment(self, kind: str, depth: int, size: int) -> _Segment:
+    def _segment(self, kind: str, depth: int, size: int) -> Segment:
         """Return a segment that may take `size` more bytes; OSError or SpoolError if there can be none now."""
         segment = self.segments.get(depth)
         is_rolled = segment is not None and segment.size >= SEGMENT_SIZE
@@ -331,7 +321,7 @@ class _Emitter:
         self.room.used += size
         return segment
 
-    def _ask(self, kind: str, depth: int, size: int, is_rolled: bool) -> _Segment:
+    def _ask(self, kind: str, depth: int, size: int, is_rolled: bool) -> Segment:
         """Look for room, and open a segment if none is open."""
         if time.monotonic() < self.shut_until:
             raise type(self.shut_by)(str(self.shut_by))
@@ -340,7 +330,7 @@ class _Emitter:
         if not self.room.takes(kind, size):
             raise SpoolFull(_over_quota(self.spool, self.room.quota, kind))
         if depth not in self.segments:
-            self.segments[depth] = _Segment(self.spool)
+            self.segments[depth] = Segment(self.spool)
         return self.segments[depth]
 
     def _count_refused(self, guid: str, kind: str, count: int) -> None:
@@ -350,7 +340,7 @@ class _Emitter:
         kinds = self.refused.setdefault(guid, {})
         kinds[kind] = kinds.get(kind, 0) + count
 
-    def _tell_refused(self, segment: _Segment) -> None:
+    def _tell_refused(self, segment: Segment) -> None:
         """Write one `gap` per run for what was refused; each uses up as many seqs as records were refused."""
         # taken out first, for a signal handler may come here, too
         waiting, self.refused = self.refused, {}
@@ -362,7 +352,7 @@ class _Emitter:
                     return
                 self.room.used += len(text) + LINE_EXTRA
                 segment.seq += sum(kinds.values())
-                if not segment.write(segment.lines(_call("gap", guid, "spool"), [text])):
+                if not segment.write(segment.lines(call_of("gap", guid, "spool"), [text])):
                     raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
                 del waiting[guid]
         finally:
@@ -386,138 +376,7 @@ class _Emitter:
             segment.leave()
 
 
-class _Call:
-    """What all records of one caller have in common; UsageError if it cannot be written down."""
-
-    __slots__ = ("guid", "kind", "said", "source")
-
-    def __init__(self, kind: str, guid: str, source: str) -> None:
-        if kind not in KINDS:
-            raise UsageError(f"no such kind of record: {kind!r}; it must be one of {', '.join(sorted(KINDS))}")
-        self.kind = kind
-        self.guid = guid
-        self.said = f'"kind":"{kind}","guid":{_quoted(guid)},"time":'
-        self.source = f',"source":{_quoted(source)},"body":'
-
-
-_calls: dict[tuple[str, str, str], _Call] = {}
-
-
-def _call(kind: str, guid: str, source: str) -> _Call:
-    """Return a `_Call`; a process has few callers, and they come again and again."""
-    try:
-        call = _calls.get((kind, guid, source))
-    except TypeError:  # not even hashable; the constructor says what it should be
-        call = None
-    if call is None:
-        call = _Call(kind, guid, source)
-        if len(_calls) >= CALLS_MAX:
-            _calls.clear()
-        _calls[kind, guid, source] = call
-    return call
-
-
-class _Segment:
-    """One file, written by this process alone.
-
-    Attributes:
-        name: its file's name without `.seg`; never used again by anybody.
-        seq: the last number given to a record, written or refused.
-        size: bytes written.
-    """
-
-    def __init__(self, spool: str) -> None:
-        self.spool = spool
-        self.seq = 0
-        self.is_listed = False
-        self.who = f',"host":{_quoted(_host())},"pid":{os.getpid()}'
-        header = frames.frame(dumps(_header(), separators=(",", ":")).encode())
-        self.size = len(header)
-        # a reader takes a segment without a lock for one that never grows again: it sees this one only when locked
-        unseen = os.path.join(spool, f"{_new_name()}.new")
-        self.fd = io.open_append(unseen, new=True)
-        try:
-            io.lock_shared(self.fd)
-            _give_to_owner(self.fd, spool)
-            if io.write(self.fd, header) != len(header):
-                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), unseen)
-            # a name of its own, made here: a signal handler may have forked meanwhile, and only one can have the file
-            self.name = _new_name()
-            io.rename(unseen, os.path.join(spool, f"{self.name}.seg"))
-        except OSError:
-            self.leave()
-            io.unlink(unseen)
-            raise
-
-    def lines(self, call: _Call, texts: list[str], at: int | list[int] | None = None) -> list[bytes]:
-        """Make the lines of the records that come next, of their bodies' JSON texts."""
-        times = at if isinstance(at, list) else repeat(time.time_ns() if at is None else at)
-        who, lines, seq = f"{self.who}{call.source}", [], self.seq
-        for text, moment in zip(texts, times):  # noqa: B905 - `repeat` has no end
-            seq += 1
-            lines.append(frames.frame(f'{{"id":"{self.name}-{seq}",{call.said}{moment}{who}{text}}}'.encode()))
-        return lines
-
-    def write(self, lines: list[bytes], *, counted: bool = True) -> int:
-        """Append lines with one write and return how many are whole; `counted`: they use up numbers of this segment."""
-        data = lines[0] if len(lines) == 1 else b"".join(lines)
-        try:
-            written = io.write(self.fd, data)
-        except OSError as error:
-            if error.errno != errno.EBADF:
-                raise
-            return 0  # closed by the process behind our back: another segment will do
-        self.size += written
-        whole = len(lines) if written == len(data) else _whole(lines, written)
-        if counted:
-            self.seq += whole
-        return whole
-
-    def sync(self) -> None:
-        """Make the whole segment survive a power cut, its name in the directory included."""
-        io.sync(self.fd)
-        if not self.is_listed:
-            io.sync_dir(self.spool)
-            self.is_listed = True
-
-    def end(self, *, sync: bool = False) -> None:
-        """Close with a footer that says how many numbers were used."""
-        io.write(self.fd, frames.frame(b'{"footer":1,"count":%d}' % self.seq))
-        if sync:
-            self.sync()
-        self.leave()
-
-    def leave(self) -> None:
-        """Close without a footer."""
-        fd, self.fd = self.fd, -1
-        try:
-            io.close(fd)
-        except OSError:
-            pass  # closed by the process behind our back
-
-
-_newest_ms = 0
-
-
-def _new_name() -> str:
-    """Return a name that nobody has or will have; the names of one process are in the order of their making."""
-    global _newest_ms  # noqa: PLW0603 - it outlives every segment
-    _newest_ms = max(time.time_ns() // 1_000_000, _newest_ms + 1)
-    return f"{_newest_ms:012x}{hexlify(os.urandom(7)).decode()}"
-
-
-def _whole(lines: list[bytes], written: int) -> int:
-    """Return how many lines lie whole in the first `written` bytes."""
-    count = 0
-    for line in lines:
-        written -= len(line)
-        if written < 0:
-            break
-        count += 1
-    return count
-
-
-def _gap(segment: _Segment, kinds: dict[str, int]) -> dict[str, Any]:
+def _gap(segment: Segment, kinds: dict[str, int]) -> dict[str, Any]:
     count = sum(kinds.values())
     first, last = segment.seq + 1, segment.seq + count
     return {"segment": segment.name, "first": first, "last": last, "count": count, "kinds": kinds, "reason": "quota"}
@@ -532,13 +391,6 @@ def _make_spool(spool: str) -> None:
         os.chmod(spool, 0o700)  # it was there before, and others could read or remove what is in it
 
 
-def _give_to_owner(fd: int, spool: str) -> None:
-    """Let the owner of the spool read and remove what root's jobs write there."""
-    owner = os.stat(spool)
-    if os.geteuid() == 0 and owner.st_uid != 0:
-        os.fchown(fd, owner.st_uid, owner.st_gid)
-
-
 def _failed(spool: str, error: OSError) -> SpoolError:
     if error.errno in _FULL:
         return SpoolFull(f"{spool}: no space left for a record ({error.strerror}); free some space")
@@ -550,41 +402,6 @@ def _over_quota(spool: str, quota: int | None, kind: str) -> str:
         f"{spool}: no room left for {kind} within the quota of {quota} bytes; is ave-logd running and its stores up? "
         "`ave spool status` tells"
     )
-
-
-def _quoted(text: str) -> str:
-    if not isinstance(text, str) or len(text) > TEXT_MAX:
-        raise UsageError(f"must be a string of at most {TEXT_MAX} characters, found {str(text)[:100]!r}")
-    return dumps(text.encode("utf-8", "backslashreplace").decode(), ensure_ascii=False)
-
-
-def _host() -> str:
-    return os.uname().nodename
-
-
-def _header() -> dict[str, Any]:
-    """Return who writes a segment: enough to tell this process from any other of any boot."""
-    return {
-        "v": VERSION,
-        "pid": os.getpid(),
-        "start": _process_start(),
-        "boot": _first_line("/proc/sys/kernel/random/boot_id"),
-        "uid": os.geteuid(),
-        "host": _host(),
-    }
-
-
-def _process_start() -> int:
-    """Return when this process began, in clock ticks since boot; 0 where the kernel does not say (proc(5), stat)."""
-    fields = _first_line("/proc/self/stat").rpartition(")")[2].split()
-    return int(fields[19]) if len(fields) > 19 else 0
-
-
-def _first_line(path: str) -> str:
-    try:
-        return io.read_file(path, 4096).decode().partition("\n")[0]
-    except (OSError, ValueError):
-        return ""
 
 
 # One emitter per spool and process

@@ -29,6 +29,7 @@ class Mutant(NamedTuple):
 
 
 WRITER = "ave/spool/writer.py"
+SEGMENT = "ave/spool/segment.py"
 BODIES = "ave/spool/bodies.py"
 FRAMES = "ave/spool/frames.py"
 READER = "ave/spool/reader.py"
@@ -44,7 +45,7 @@ TEST_PANOTTI = "tests/test_panotti.py"
 
 EMITTER = [
     Mutant(
-        *("R1", "a write waits for the next one", WRITER),
+        *("R1", "a write waits for the next one", SEGMENT),
         "            written = io.write(self.fd, data)\n",
         "            waiting, self.spool_waiting = getattr(self, 'spool_waiting', b''), data\n"
         "            io.write(self.fd, waiting)\n"
@@ -52,19 +53,19 @@ EMITTER = [
         "tests/chaos/test_emitter_kill.py -k interpreter",
     ),
     Mutant(
-        *("R1", "a short write counts as whole", WRITER),
+        *("R1", "a short write counts as whole", SEGMENT),
         "whole = len(lines) if written == len(data) else _whole(lines, written)",
         "whole = len(lines)",
         f"{TEST_WRITER} -k cut_comes_whole",
     ),
     Mutant(
-        *("R2", "the sync is skipped", WRITER),
+        *("R2", "the sync is skipped", SEGMENT),
         "        io.sync(self.fd)\n",
         "",
         "tests/chaos/test_emitter_power_cut.py",
     ),
     Mutant(
-        *("R2", "the sync of the directory is skipped", WRITER),
+        *("R2", "the sync of the directory is skipped", SEGMENT),
         "            io.sync_dir(self.spool)\n",
         "",
         "tests/chaos/test_emitter_power_cut.py",
@@ -154,7 +155,7 @@ EMITTER = [
         "tests/spool/test_cursors.py",
     ),
     Mutant(
-        *("R14", "the footer counts what was written, not what was numbered", WRITER),
+        *("R14", "the footer counts what was written, not what was numbered", SEGMENT),
         'b\'{"footer":1,"count":%d}\' % self.seq',
         'b\'{"footer":1,"count":%d}\' % max(self.seq - 1, 0)',
         f"{TEST_WRITER} -k numbers_run",
@@ -190,7 +191,7 @@ EMITTER = [
         f"{TEST_WRITER} -k gap_that_was_cut",
     ),
     Mutant(
-        *("R15", "a failed segment leaves its file", WRITER),
+        *("R15", "a failed segment leaves its file", SEGMENT),
         "            io.unlink(unseen)\n",
         "",
         f"{TEST_WRITER} -k failed_segment",
@@ -250,7 +251,7 @@ EMITTER = [
         f"{TEST_WRITER} -k signal",
     ),
     Mutant(
-        *("R17", "a segment has its name before it has its file", WRITER),
+        *("R17", "a segment has its name before it has its file", SEGMENT),
         "            self.name = _new_name()\n            io.rename(unseen,",
         "            self.name = os.path.basename(unseen)[:26]\n            io.rename(unseen,",
         f"{TEST_WRITER} -k fork_may_come",
@@ -262,13 +263,13 @@ EMITTER = [
         f"{TEST_WRITER} -k takes_a_lock",
     ),
     Mutant(
-        *("R17", "a reader sees a segment before it is locked", WRITER),
+        *("R17", "a reader sees a segment before it is locked", SEGMENT),
         '{_new_name()}.new")',
         '{_new_name()}.seg")',
         "tests/spool/test_reader.py -k lock",
     ),
     Mutant(
-        *("R18", "the clock alone orders segments", WRITER),
+        *("R18", "the clock alone orders segments", SEGMENT),
         "_newest_ms = max(time.time_ns() // 1_000_000, _newest_ms + 1)",
         "_newest_ms = time.time_ns() // 1_000_000",
         "tests/chaos/test_emitter_clock.py -k jumps",

@@ -11,6 +11,7 @@ import pytest
 
 from ave.record import joined
 from ave.spool import reader, writer
+from ave.spool import segment as segments
 from ave.testing import read_spool
 
 GOLDEN = Path(__file__).parents[1] / "data" / "spool"
@@ -46,16 +47,16 @@ def test_r21_a_segment_of_a_later_version_is_told_by_its_header():
     header = segment.header()
     segment.close()
     assert header is not None
-    assert header["v"] == 2 > writer.VERSION
+    assert header["v"] == 2 > segments.VERSION
 
 
 def test_r21_what_is_written_today_is_what_was_written_then(tmp_path, monkeypatch):
     """Byte for byte: whoever changes the format raises VERSION and adds a golden spool of it."""
     name, golden = next(iter(EXPECTED.items()))
     header, then = golden["header"], golden["records"]
-    monkeypatch.setattr(writer, "_header", lambda: header)
-    monkeypatch.setattr(writer, "_host", lambda: header["host"])
-    monkeypatch.setattr(writer, "_new_name", lambda: name)
+    monkeypatch.setattr(segments, "_header", lambda: header)
+    monkeypatch.setattr(segments, "_host", lambda: header["host"])
+    monkeypatch.setattr(segments, "_new_name", lambda: name)
     monkeypatch.setattr("os.getpid", lambda: header["pid"])
     for record in then:
         fields = {field: record[field] for field in ("kind", "guid", "body", "source", "time")}

@@ -17,7 +17,7 @@ from ave.lab.logd.watch import Watch
 from ave.spool import cursors, reader
 from ave.spool.frames import RECORD, Line, kind_of
 from ave.spool.room import default_quota, used_bytes
-from ave.spool.writer import VERSION
+from ave.spool.segment import VERSION
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

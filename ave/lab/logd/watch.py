@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from ave import io
 from ave.lab.logd.places import damaged
 from ave.spool import reader
-from ave.spool.writer import VERSION
+from ave.spool.segment import VERSION
 
 if TYPE_CHECKING:
     from ave.spool.frames import Damage, Line

@@ -7,7 +7,7 @@ import os
 from typing import Any
 
 from ave.spool import frames, reader
-from ave.spool.writer import VERSION
+from ave.spool.segment import VERSION
 
 GUID = "20261122-nightly-17"
 TIME = 1_763_776_000_000_000_000
