@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import threading
+from contextlib import suppress
 
 import pytest
 from services import Bench
 
-from ave.exceptions import UsageError
+from ave.exceptions import ConnectionRefused, UsageError
 from ave.network import RemoteControl, disconnect, find_free_port
 from ave.testing import wait_until
 
@@ -80,8 +81,9 @@ def test_a_large_last_reply_comes_whole(bench):
         remote.none()
         control.call_soon(lambda: control.retire(60))
         assert len(remote.large(8_000_000)) == 8_000_000
-        # it did not fit into the socket, so the connection goes with the reply after it
-        remote.none()
+        # if it did not fit into the socket, the connection goes with the reply after it
+        with suppress(ConnectionRefused):
+            remote.none()
     thread.join(10)
     assert not thread.is_alive()
 

