@@ -6,11 +6,10 @@ import os
 import sys
 import threading
 import time
-import traceback
 from typing import TYPE_CHECKING
 
 from ave import context, spool
-from ave.exceptions import SpoolError
+from ave.exceptions import SpoolError, described
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -21,9 +20,6 @@ __all__ = ["INTERVAL_S", "Health"]
 
 #: Seconds between two metrics.
 INTERVAL_S = 10.0
-
-#: Frames of a traceback that are kept: the outermost and the innermost ones.
-TRACE_ENDS = 50
 
 
 class Health:
@@ -60,13 +56,15 @@ class Health:
 
     def report(self, error: Exception) -> None:
         """Make an `exception` record of an error that nobody foresaw; raises nothing."""
-        self._keep("exception", context.current_guid() or "", {"exception": _described(error)})
+        self._keep("exception", context.current_guid() or "", {"exception": described(error)})
 
     def check(self) -> None:
         """Emit the metric if it is time; call it at least every few seconds."""
         if time.monotonic() >= self._next:
             self._next = time.monotonic() + INTERVAL_S
             self._keep("metric", "", {"source": "service", "interval": INTERVAL_S, "values": self.values()})
+            # else the spool of a host would never be empty: this service's own segment would stay
+            spool.close()
 
     def values(self) -> dict[str, float]:
         """Return what the metric holds: sizes in bytes, times in seconds, `cpu` in cores, and the gauges."""
@@ -96,14 +94,3 @@ class Health:
 def _rss() -> int:
     with open("/proc/self/statm", encoding="ascii") as file:
         return int(file.read().split()[1]) * os.sysconf("SC_PAGE_SIZE")
-
-
-def _described(error: Exception) -> dict[str, Any]:
-    try:
-        message = str(error)
-    except Exception:  # noqa: BLE001 - its own __str__ may raise anything
-        message = "(unprintable)"
-    frames = traceback.extract_tb(error.__traceback__)
-    kept = [*frames] if len(frames) <= 2 * TRACE_ENDS else [*frames[:TRACE_ENDS], *frames[-TRACE_ENDS:]]
-    trace = [[frame.filename, frame.lineno, frame.name, frame.line] for frame in kept]
-    return {"type": type(error).__name__, "message": message, "trace": trace}

@@ -10,7 +10,7 @@ from printing import NAME, printer, run, told  # noqa: F401 - the fixtures
 
 from ave import context
 from ave import home as homes
-from ave.exceptions import SpoolError
+from ave.exceptions import TRACE_ENDS, SpoolError
 from ave.lab.daemon import health
 from ave.lab.daemon.health import INTERVAL_S, Health
 from ave.spool import writer
@@ -134,7 +134,7 @@ def test_a_trace_is_bounded(home):
         dive()
     except RecursionError as error:
         Health(NAME, str(home), dict).report(error)
-    assert len(told(home, "exception")[0].body["exception"]["trace"]) == 2 * health.TRACE_ENDS
+    assert len(told(home, "exception")[0].body["exception"]["trace"]) == 2 * TRACE_ENDS
 
 
 def test_a_spool_that_is_full_troubles_nobody(home, monkeypatch):
