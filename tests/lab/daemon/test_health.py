@@ -123,7 +123,7 @@ def test_an_error_that_cannot_be_printed_is_told_all_the_same(home):
             raise RuntimeError
 
     Health(NAME, str(home), dict).report(Odd())
-    assert told(home, "exception")[0].body["exception"] == {"type": "Odd", "message": "(unprintable)", "trace": []}
+    assert told(home, "exception")[0].body["exception"] == {"type": "Odd", "message": "unprintable Odd", "trace": []}
 
 
 def test_a_trace_is_bounded(home):
