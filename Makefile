@@ -12,7 +12,7 @@ OPENSEARCH := build/opensearch/.ready
 POUCHDB := build/node/.ready
 
 # Debian packages that some tests call; without one of them those tests skip and say so
-TEST_PACKAGES := git strace faketime mariadb-server-core
+TEST_PACKAGES := git strace faketime mariadb-server-core mariadb-client-core
 
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 export PYTHONUTF8 := 1
@@ -79,6 +79,8 @@ $(TOOLS): Makefile | $(READY)
 	@etc/apt-install $(TEST_PACKAGES) && touch $@ || echo "the tests that need them will skip"
 
 $(OPENSEARCH): tests/system/opensearch/pom.xml tests/system/opensearch/Launcher.java
+	@command -v javac >/dev/null && command -v mvn >/dev/null || etc/apt-install default-jdk-headless maven || true
+	@echo "fetching OpenSearch (takes a minute)"
 	@tests/system/opensearch/build || echo "the tests that need it will skip"
 
 $(POUCHDB):

@@ -22,6 +22,7 @@ class Oven(Control):
 
     @Control.rpc
     def bake(self, seconds):
+        print("it bakes", flush=True)
         time.sleep(seconds)
         return "baked"
 

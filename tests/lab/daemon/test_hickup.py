@@ -107,8 +107,9 @@ def test_the_service_and_its_children_write_one_and_go_on(kitchen, way, tmp_path
     with RemoteControl(("", kitchen.port), None, 20) as remote:
         child, port, other = remote.children()
         results = []
-        baking = threading.Thread(target=lambda: results.append(remote.bake(0.5)))
+        baking = threading.Thread(target=lambda: results.append(remote.bake(1)))
         baking.start()
+        wait_until(lambda: "it bakes" in Path(kitchen.log_path).read_text())
         if way == "command":
             path = command.hickup(kitchen)
             assert "in bake" in Path(path).read_text(), "the call that is under way"
