@@ -37,7 +37,8 @@ def launch(service: Service, *, take_over: bool) -> int:
         _be_daemon(service, write, take_over=take_over)
     os.close(write)
     try:
-        os.waitpid(child, 0)
+        with suppress(ChildProcessError):  # who ignores SIGCHLD has nobody to wait for
+            os.waitpid(child, 0)
         return _hear(service, read)
     finally:
         os.close(read)
@@ -67,8 +68,9 @@ def _hear(service: Service, read: int) -> int:
                 raise (ConfigError if report["code"] == 2 else AveException)(report["error"])
             if "ready" in report:
                 return pid
-    with suppress(ProcessLookupError):
-        os.kill(pid, signal.SIGKILL)
+    if pid:  # 0 would be everybody in the group of whoever starts it
+        with suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
     raise AveException(f"{service.name} did not answer within {START_S:g} s and was ended; {_why(service)}")
 
 
