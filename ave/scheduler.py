@@ -153,7 +153,12 @@ class Work:
 
         There `vcsjob.get_guid()` is the run, every `RemoteControl` carries it, and `work(None, ...)` is a part of
         this work.
+
+        Raises:
+            UsageError: the work has not begun.
         """
+        if not self._pid:
+            raise UsageError(f"the work {self.name!r} has not begun; enter it first")
         environment = {**os.environ, "TRACEPARENT": f"00-{self._trace}-{self.span}-01"}
         environment.pop("VCSJOB_GUID", None)
         if self.guid:

@@ -279,6 +279,11 @@ def test_a_program_started_in_the_block_joins_in(kept, tmp_path, monkeypatch, gu
     assert "VCSJOB_GUID" not in os.environ, "this process's own environment stays as it is"
 
 
+def test_work_that_has_not_begun_has_no_environment_to_give():
+    with pytest.raises(UsageError, match="the work 'flash' has not begun; enter it first"):
+        work(GUID, "flash").environment()
+
+
 def test_work_of_no_run_starts_programs_of_no_run(monkeypatch):
     monkeypatch.setenv("VCSJOB_GUID", GUID)
     with work("", "flash") as flash:

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from types import FrameType
     from typing import Any, NoReturn
 
-__all__ = ["Process"]
+__all__ = ["Process", "forget_fds"]
 
 #: What the process exits with when SIGTERM ends it, and when its target raises.
 TERMINATED, FAILED = 15, 1
@@ -158,7 +158,7 @@ class Process:
             signal.signal(signal.SIGTERM, self._terminated)
             signal.signal(signal.SIGINT, signal.SIG_DFL)
             self.pid = None
-            _forget_fds({0, 1, 2, report, *self.kept_fds()})
+            forget_fds({0, 1, 2, report, *self.kept_fds()})
             self.signalled = _signal_pipe()
             _name_and_bind(self.proc_name, parent)
             try:
@@ -199,7 +199,7 @@ def _signal_pipe() -> int:
     return read_end
 
 
-def _forget_fds(kept: set[int]) -> None:
+def forget_fds(kept: set[int]) -> None:
     """Let go of what the parent had open.
 
     The numbers stay taken: an object that came along from the parent closes its number once more when it is collected,

@@ -50,10 +50,18 @@ def drain(path: str, count: int) -> tuple[list[float], float, float]:
         time.sleep(0.02)
         while stored(path) >= count * (len(marks) + 1) // 10:
             marks.append(time.monotonic())
+    rss = _peak_mib(daemon.pid)
     daemon.send_signal(signal.SIGTERM)
     _, _, usage = os.wait4(daemon.pid, 0)
     parts = [after - before for before, after in zip([began, *marks], marks, strict=False)]
-    return parts, usage.ru_maxrss / 1024, usage.ru_utime + usage.ru_stime
+    return parts, rss, usage.ru_utime + usage.ru_stime
+
+
+def _peak_mib(pid: int) -> float:
+    # not ru_maxrss, which has our own memory from before the exec in it
+    with open(f"/proc/{pid}/status", encoding="ascii") as file:
+        [peak] = [line.split()[1] for line in file if line.startswith("VmHWM:")]
+    return int(peak) / 1024
 
 
 def backlog(results: list[bool]) -> None:

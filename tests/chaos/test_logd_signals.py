@@ -11,6 +11,7 @@ import sys
 import time
 from contextlib import closing, nullcontext
 from pathlib import Path
+from threading import Event
 
 import pytest
 from forked import (  # noqa: F401 - some are fixtures
@@ -32,6 +33,7 @@ from ave import home as homes
 from ave import spool as emit
 from ave.lab import config
 from ave.lab.logd import daemon
+from ave.lab.stores.embedded import EmbeddedStore
 from ave.testing import wait_until
 
 pytestmark = pytest.mark.slow
@@ -76,6 +78,30 @@ def test_r22_a_sigterm_at_any_moment_loses_nothing_and_ends_in_time(home, logd, 
         one.send(signal.SIGTERM)
         assert one.wait() == 0
     drain()
+    nothing_lost_nothing_twice(home)
+    assert segments(home) == []
+    balances(home)
+
+
+def test_r22_a_store_that_hangs_does_not_hold_up_the_end(home, logd, job, drain):
+    def hang(_store, _batch):
+        sys.stderr.write("it hangs\n")
+        Event().wait()
+
+    def fault():
+        EmbeddedStore.put = hang
+
+    job("job", 200).wait()
+    serving = logd(fault=fault)
+    wait_until(lambda: "it hangs" in serving.said())
+    began = time.monotonic()
+    serving.send(signal.SIGTERM)
+    assert serving.wait() == 0, serving.said()
+    assert time.monotonic() - began <= 5.0
+    # it is the work itself that gives up on the store, and then brings its books to an end
+    assert "embedded does not answer; ending without it" in serving.said()
+    drain()
+    assert len(stored(home)) == 200
     nothing_lost_nothing_twice(home)
     assert segments(home) == []
     balances(home)

@@ -334,7 +334,7 @@ LOGD = [
         *("R22", "a store that hangs holds up the end", DAEMON),
         "STOP_S = 4.0",
         "STOP_S = 40.0",
-        f"{TEST_SIGNALS} -k any_moment",
+        f"{TEST_SIGNALS} -k store_that_hangs",
     ),
     Mutant(
         *("R22", "a reload ends it when it begins", LIFE),

@@ -373,3 +373,8 @@ def test_without_git_the_cure_is_told(src, tmp_path):
     os.symlink(shutil.which("true"), tmp_path / "bin" / "true")
     ran = called("fetch", "-s", src.path, "-d", tmp_path / "dst", "-r", "master", PATH=str(tmp_path / "bin"))
     assert ran == (1, "ERROR: git is not installed; install it, e.g.: apt-get install git\n", "")
+
+
+def test_an_option_that_is_cut_short_is_what_it_stands_for_when_something_is_wrong_too():
+    ran = called("list", "--jobs", "/nowhere", "--js")
+    assert json.loads(ran.out)["result"] == "vcsjob.NOLIST"

@@ -84,6 +84,7 @@ def _command(name: str, arguments: list[str]) -> int:
     from vcsjob.cli import commands  # noqa: PLC0415
     from vcsjob.cli.options import help_of, parse  # noqa: PLC0415
 
+    options = {"json": ""} if "--json" in arguments else {}
     try:
         options, others = parse(name, arguments)
         if "help" in options:
@@ -91,9 +92,9 @@ def _command(name: str, arguments: list[str]) -> int:
         result = commands.RUN[name](options, others)
     except AveException as exc:
         # The original's way: what a fetch complains of is its output.
-        stream = sys.stdout if name == "fetch" and "--json" not in arguments else sys.stderr
+        stream = sys.stdout if name == "fetch" and "json" not in options else sys.stderr
         stream.write(f"ERROR: {commands.shown(str(exc))}\n")
-        if "--json" in arguments:
+        if "json" in options:
             commands.say_json(commands.FAILED[name], error=str(exc))
         return NO
     return 0 if result == 0 else NO

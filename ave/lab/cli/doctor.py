@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from ave.exceptions import ConfigError, StoreUnavailable
+from ave.exceptions import AveException, ConfigError, StoreUnavailable
 from ave.lab.cli import host, running
 from ave.lab.cli.contents import look
 from ave.lab.cli.finding import OK, WARNING, WRONG, Finding
@@ -31,7 +31,7 @@ def examine(home: str) -> Iterator[Finding]:
     for subject, look_at in _CHECKS:
         try:
             found = list(look_at(home))
-        except (ConfigError, StoreUnavailable, OSError) as error:
+        except (AveException, OSError) as error:
             found = [Finding(WRONG, subject, str(error), "mend that first, then ask again")]
         yield from found or [Finding(OK, subject, "nothing wrong")]
 

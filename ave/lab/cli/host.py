@@ -20,6 +20,10 @@ if TYPE_CHECKING:
 
 __all__ = ["clock", "directories", "disk", "file_system", "writable"]
 
+#: The directories below `.ave`, and those of them that are their owner's alone.
+DIRECTORIES = ("config", "hickup", "logs", "run", "spool")
+CLOSED = ("config", "spool", "run")
+
 #: The share of a disk that should be free.
 FREE_SHARE = 0.05
 
@@ -36,14 +40,17 @@ MOUNTS = "/proc/self/mountinfo"
 
 
 def directories(home: str) -> Iterator[Finding]:
-    """Look whose the directories are, and who else may look into them."""
+    """Look whether the directories are such, whose they are, and who else may look into them."""
     top = homes.ave(home)
-    there = [
-        path for path in (top, *(homes.ave(home, name) for name in ("config", "spool", "run"))) if os.path.isdir(path)
-    ]
-    if not there:
+    if not os.path.lexists(top):
         yield Finding(WRONG, "directories", f"{top} is missing", "`ave config --bootstrap` makes it")
         return
+    for path in (top, *(homes.ave(home, name) for name in DIRECTORIES)):
+        if os.path.lexists(path) and not os.path.isdir(path):
+            yield Finding(WRONG, "directories", f"{path} is not a directory", "move it away; it is made when needed")
+    if not os.path.isdir(top):
+        return
+    there = [path for path in (top, *(homes.ave(home, name) for name in CLOSED)) if os.path.isdir(path)]
     owner = os.stat(top).st_uid
     for path in there:
         info = os.stat(path)

@@ -31,6 +31,9 @@ __all__ = ["COMMANDS"]
 #: What `--result` takes: what a case, and what a job can end as.
 _RESULTS = (*RESULTS, *(codes.exit_to_str(code).removeprefix("vcsjob.") for code in range(codes.TIMEOUT + 1)))
 
+#: What a number of records can be asked for at most.
+COUNT_MAX = 10**9
+
 #: Linked runs of which is said what became of them.
 LINKED_MAX = 10
 
@@ -124,7 +127,7 @@ def _linked(stores: Stores, course: Course) -> Iterator[Line]:
 @click.option("--job", help="Of runs whose job's path has this in it.")
 @click.option("--result", type=click.Choice(_RESULTS), metavar="RESULT", help=_RESULTS_HELP)
 @click.option("--text", help="With this somewhere in it, upper and lower case alike.")
-@click.option("--limit", type=click.IntRange(min=1), help="At most so many.")
+@click.option("--limit", type=click.IntRange(1, COUNT_MAX), help="At most so many.")
 @click.option("--oldest", is_flag=True, help="The oldest first; else the newest.")
 @as_json_option
 @pass_run
@@ -150,7 +153,9 @@ def find(run: Run, /, as_json: bool, oldest: bool, **conditions: Any) -> None:
 
 @click.command()
 @click.argument("guid", required=False)
-@click.option("--lines", type=click.IntRange(min=0), default=10, show_default=True, help="Begin with so many old ones.")
+@click.option(
+    "--lines", type=click.IntRange(0, COUNT_MAX), default=10, show_default=True, help="Begin with so many old ones."
+)
 @as_json_option
 @pass_run
 def tail(run: Run, guid: str | None, lines: int, as_json: bool) -> None:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from ave.exceptions import AveException
+from ave.exceptions import AveException, UsageError
 from ave.lab.cli.context import Run, as_json_option, pass_run
 from ave.lab.cli.output import Screen, columns, seconds, tell, write_json
 from ave.lab.daemon import command, user
@@ -70,6 +70,8 @@ def down(run: Run, grace: float, as_json: bool) -> None:
     for service in reversed(services(run.home)):
         try:
             command.stop(service, grace)
+        except UsageError:
+            raise
         except AveException as error:
             tell(f"{service.name}: {error}")
             run.code = 1

@@ -16,7 +16,13 @@ from contextlib import closing, suppress
 from threading import Thread
 from typing import TYPE_CHECKING, Any
 
-from ave.exceptions import ConnectionClosed, ConnectionFailed, ConnectionRefused, ConnectionTimeout
+from ave.exceptions import (
+    ConnectionClosed,
+    ConnectionFailed,
+    ConnectionRefused,
+    ConnectionTimeout,
+    ProtocolError,
+)
 from ave.lab.daemon.pidfile import Process
 
 if TYPE_CHECKING:
@@ -41,7 +47,7 @@ class Talk:
     """One end of a conversation.
 
     Attributes:
-        peer: the process at the other end; None if it has ended before it could be looked at.
+        peer: the process at the other end; None if it cannot be looked at: it has ended, or has no number here.
         uid: whose that is.
         descriptors: what came with the messages so far; who takes one out owns it.
     """
@@ -53,7 +59,7 @@ class Talk:
         )
         self.descriptors: list[int] = []
         self.peer: Process | None = None
-        with suppress(ProcessLookupError):
+        with suppress(OSError):
             self.peer = Process(pid)
 
     @classmethod
@@ -83,6 +89,7 @@ class Talk:
         Raises:
             ConnectionClosed: the other end is closed, or its process has ended.
             ConnectionTimeout: nothing came.
+            ProtocolError: what came is no message.
         """
         poll = select.poll()
         poll.register(self._sock, select.POLLIN)
@@ -101,7 +108,10 @@ class Talk:
         self.descriptors += descriptors
         if not data:
             raise ConnectionClosed("the other end has gone")
-        message = json.loads(data)
+        try:
+            message = json.loads(data)
+        except ValueError as error:
+            raise ProtocolError(f"the other end says what is no JSON: {data[:80]!r}") from error
         return message if isinstance(message, dict) else {}
 
     def close(self) -> None:
@@ -114,7 +124,12 @@ class Talk:
 
 
 def ask(path: str, what: str, seconds: float = 5.0) -> dict[str, Any]:
-    """Ask a service one thing; ConnectionFailed if it does not answer, or answers that it cannot."""
+    """Ask a service one thing.
+
+    Raises:
+        ConnectionRefused, ConnectionClosed, ConnectionTimeout, ProtocolError: it does not answer.
+        ConnectionFailed: it answers that it cannot, and why.
+    """
     with closing(Talk.begin(path)) as talk:
         talk.say({"what": what})
         answer = talk.hear(seconds)
@@ -161,26 +176,27 @@ class Channel:
 
     def close(self) -> None:
         """Listen no more. The path is removed, unless it is another one's by now. Safe to call twice."""
-        if self._sock is None:
+        sock, self._sock = self._sock, None
+        if sock is None:
             return
         if self.is_there():
             os.unlink(self.path)
         with suppress(OSError):
-            self._sock.shutdown(socket.SHUT_RDWR)  # closing alone would leave the thread waiting
-        self._sock.close()
-        self._sock = None
+            sock.shutdown(socket.SHUT_RDWR)  # closing alone would leave the thread waiting
+        sock.close()
 
     def _listen(self, sock: socket.socket) -> None:
         while self._sock is sock:
             try:
                 peer, _ = sock.accept()
             except OSError:
-                time.sleep(NO_DESCRIPTORS_S)  # or it is closed
+                if self._sock is sock:  # else it is closed
+                    time.sleep(NO_DESCRIPTORS_S)
                 continue
             Thread(target=self._converse, args=(peer,), name="channel-talk", daemon=True).start()
 
     def _converse(self, sock: socket.socket) -> None:
-        with closing(Talk(sock)) as talk, suppress(ConnectionFailed, ValueError):
+        with closing(Talk(sock)) as talk, suppress(ConnectionFailed, ProtocolError):
             request = talk.hear(REQUEST_S)
             if talk.uid in {0, os.geteuid()}:
                 self._answer(request, talk)

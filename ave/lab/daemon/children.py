@@ -35,6 +35,9 @@ LAG_MAX = 64 << 20
 #: Bytes of a line that has no end yet until it is copied as it is.
 LINE_MAX = 64 * 1024
 
+#: Bytes that a file system has in a piece, at most as a rule; of the last that is given back it only blanks a part.
+BLOCK = 64 * 1024
+
 #: Bytes after which the disk gets back what was copied.
 HOLE = 256 * 1024
 
@@ -127,8 +130,20 @@ class _Feed:
         except OSError:
             io.close(self._at)
             raise
-        self._position = int(io.pread(self._at, 20, 0) or 0)
-        self._hole = self._position
+        self._position = self._hole = self._noted()
+
+    def _noted(self) -> int:
+        """Return how far it is copied; where a power cut took the note, what the disk did not get back comes again."""
+        try:
+            return int(io.pread(self._at, 20, 0))
+        except ValueError:
+            pass
+        try:
+            begin = os.lseek(self._data, 0, os.SEEK_DATA)
+        except OSError:  # there is none
+            return os.fstat(self._data).st_size
+        block = io.pread(self._data, BLOCK, begin)
+        return begin + len(block) - len(block.lstrip(b"\0"))
 
     def copy(self, put: Callable[[memoryview], None], *, is_over: bool = False) -> None:
         """Copy whole lines; all there is if `is_over`."""

@@ -13,7 +13,16 @@ from typing import TYPE_CHECKING, Any
 
 from ave import __version__
 from ave import home as homes
-from ave.exceptions import AveException, ConfigError, ConnectionFailed, UsageError
+from ave.exceptions import (
+    AveException,
+    ConfigError,
+    ConnectionClosed,
+    ConnectionFailed,
+    ConnectionRefused,
+    ConnectionTimeout,
+    ProtocolError,
+    UsageError,
+)
 from ave.lab.daemon import notify, pidfile, user
 from ave.lab.daemon.channel import ask
 from ave.lab.daemon.launch import log_to_stderr
@@ -44,6 +53,9 @@ ACTIONS = {
 GRACE_S = 10.0
 KILLED_S = 10.0
 
+#: The longest grace, in seconds; a day.
+GRACE_MAX_S = 86400.0
+
 #: Seconds within which a service answers.
 ANSWER_S = 5.0
 
@@ -71,7 +83,8 @@ def run(kind: type[Service], argv: Sequence[str], *, about: str, examples: str =
     except AveException as error:
         return _failed(f"{kind.name}: {error}", 1)
     except OSError as error:
-        return _failed(f"{kind.name}: {error.filename or ''}: {error.strerror}; `ave doctor` tells the mend", 1)
+        what = f"{error.filename}: {error.strerror}" if error.filename else str(error)
+        return _failed(f"{kind.name}: {what}; `ave doctor` tells the mend", 1)
 
 
 def stop(service: Service, grace_s: float = GRACE_S) -> list[int]:
@@ -81,8 +94,11 @@ def stop(service: Service, grace_s: float = GRACE_S) -> list[int]:
         The pids of those that were ended; none if nobody served.
 
     Raises:
+        UsageError: `grace_s` is no time from 0 to a day.
         AveException: one serves that cannot be named or does not end.
     """
+    if not 0 <= grace_s <= GRACE_MAX_S:
+        raise UsageError(f"the grace is no number of seconds from 0 to {GRACE_MAX_S:g}: {grace_s:g}")
     path, ended = service.path("pid"), []
     deadline = time.monotonic() + NAMELESS_S
     # one that takes over at this moment serves when the first has ended
@@ -114,7 +130,7 @@ def state(service: Service, seconds: float = ANSWER_S) -> tuple[int, dict[str, A
         return STOPPED, said
     try:
         return RUNNING, ask(service.path("sock"), "status", seconds)
-    except ConnectionFailed as error:
+    except (ConnectionFailed, ProtocolError) as error:
         process = pidfile.serving(path)
         pid = process.pid if process else None
         if process:
@@ -123,14 +139,14 @@ def state(service: Service, seconds: float = ANSWER_S) -> tuple[int, dict[str, A
 
 
 def hickup(service: Service) -> str:
-    """Have a service write a hickup; returns its path. AveException: it does not serve, or not answer."""
+    """Have a service write a hickup; returns its path. AveException: it does not serve, not answer, or cannot."""
     process = pidfile.serving(service.path("pid"))
     if process is None:
         raise AveException(f"{service.name} does not run")
     with process:
         try:
             return str(ask(service.path("sock"), "hickup", 30.0)["path"])
-        except ConnectionFailed as error:
+        except (ConnectionRefused, ConnectionClosed, ConnectionTimeout, ProtocolError) as error:
             process.send(signal.SIGUSR1)
             where = homes.ave(service.home, "hickup")
             raise AveException(f"{error}; it was sent SIGUSR1, look into {where}") from error

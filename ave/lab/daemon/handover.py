@@ -163,7 +163,7 @@ def give(life: Life, talk: Talk) -> None:
         io.reached("handover-rested")
         talk.say({"do": "work"})
         talk.hear(STEP_S)
-    except (AveException, OSError) as error:
+    except Exception as error:  # noqa: BLE001 - whatever a service raises while it passes on, it is to serve on
         _go_on(life, undo, error)
         with suppress(ConnectionClosed):
             talk.say({"error": f"the process that serves does not hand over: {error}"})
@@ -183,6 +183,6 @@ def _go_on(life: Life, undo: list[Any], error: Exception) -> None:
     while undo:
         try:
             undo.pop()()
-        except AveException as failed:
-            log.error("%s", failed, extra={"action": "handover_failed"})
+        except Exception as failed:  # noqa: BLE001 - as above: what comes next is to be taken back, too
+            log.error("%s: %s", type(failed).__name__, failed, extra={"action": "handover_failed"})
     life.lead_again()

@@ -16,7 +16,7 @@ from daemon import DaemonContext  # type: ignore[import-untyped]
 
 from ave.exceptions import AveException, ConfigError
 from ave.lab.daemon.life import Life
-from ave.network.process import _forget_fds
+from ave.network.process import forget_fds
 
 if TYPE_CHECKING:
     from ave.lab.daemon.service import Service
@@ -37,7 +37,8 @@ def launch(service: Service, *, take_over: bool) -> int:
         _be_daemon(service, write, take_over=take_over)
     os.close(write)
     try:
-        os.waitpid(child, 0)
+        with suppress(ChildProcessError):  # who ignores SIGCHLD has nobody to wait for
+            os.waitpid(child, 0)
         return _hear(service, read)
     finally:
         os.close(read)
@@ -67,8 +68,9 @@ def _hear(service: Service, read: int) -> int:
                 raise (ConfigError if report["code"] == 2 else AveException)(report["error"])
             if "ready" in report:
                 return pid
-    with suppress(ProcessLookupError):
-        os.kill(pid, signal.SIGKILL)
+    if pid:  # 0 would be everybody in the group of whoever starts it
+        with suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
     raise AveException(f"{service.name} did not answer within {START_S:g} s and was ended; {_why(service)}")
 
 
@@ -93,7 +95,7 @@ def _be_daemon(service: Service, write: int, *, take_over: bool) -> NoReturn:
         log_to_stderr(service.name)
         handles = [handle.fileno() for handle in (service.stdout, service.stderr) if handle is not None]
         # whoever started us may have objects that close their number once more: so it stays taken
-        _forget_fds({0, 1, 2, write, *handles})
+        forget_fds({0, 1, 2, write, *handles})
         # nothing of what it makes is for others; what is, says so itself
         DaemonContext(umask=0o077, signal_map={}, files_preserve=_descriptors(), detach_process=True).open()
         _report(write, pid=os.getpid())

@@ -130,11 +130,11 @@ class Life:
                 self._serve()
                 taking.accepting()
                 self.begin_work()
+            self._lead()
         except BaseException:
             if taking is not None:
                 self._give_back(taking)
             raise
-        self._lead()
         if taking is not None:
             taking.working()
 
@@ -214,13 +214,19 @@ class Life:
             if signal.SIGHUP in came:
                 self.service.reload()
             if signal.SIGUSR1 in came:
-                Thread(target=self._hickup, name="hickup", daemon=True).start()
+                Thread(target=self._try_hickup, name="hickup", daemon=True).start()
             if self._clients is not None and self._clients.has_ended:
                 return self._clients.result()
             work = self._work
             # during a hand-over it is meant to end
             if work is not None and work.has_ended and not self.service.rested.is_set():
                 return work.result()
+
+    def _try_hickup(self) -> None:
+        try:
+            self._hickup()
+        except OSError as error:
+            log.error("there is no hickup: %s", error, extra={"action": "hickup_failed"})
 
     def _hickup(self) -> str:
         try:
@@ -234,7 +240,10 @@ class Life:
         if what == "status":
             talk.say(self.status())
         elif what == "hickup":
-            talk.say({"path": self._hickup()})
+            try:
+                talk.say({"path": self._hickup()})
+            except OSError as error:
+                talk.say({"error": f"it cannot write a hickup: {error}"})
         elif what == "hand-over" and not self.is_ending:
             give(self, talk)
         else:

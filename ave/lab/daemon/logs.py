@@ -30,7 +30,7 @@ from ave.lab.daemon.stderr import is_wanted
 from ave.lab.daemon.streams import Outlet, Streams
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
 __all__ = ["Log"]
 
@@ -190,12 +190,12 @@ class Log:
             self._change(self._rotate)
         return max(grown, 0)
 
-    def _change(self, step: object) -> None:
+    def _change(self, step: Callable[[], None]) -> None:
         """Take a step under the lock of the directory; one that cannot be taken now is taken at the next look."""
         try:
             with logfiles.locked(self.home) as mine:
                 if mine:
-                    step()  # type: ignore[operator]
+                    step()
         except OSError:
             pass  # no room for a file, or no descriptor: what is printed goes where it went
 

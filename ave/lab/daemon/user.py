@@ -26,7 +26,12 @@ def become(service: str) -> None:
         return
     entry = _lab_user()
     if entry is not None and entry.pw_uid != 0:
-        change_process_owner(entry.pw_uid, entry.pw_gid, initgroups=True)
+        try:
+            change_process_owner(entry.pw_uid, entry.pw_gid, initgroups=True)
+        except OSError as error:
+            raise ConfigError(
+                f"{service} cannot become {entry.pw_name}, whom {homes.USER_FILE} names: {error}"
+            ) from error
         os.environ.update(HOME=entry.pw_dir, USER=entry.pw_name, LOGNAME=entry.pw_name)
     elif os.environ.get(ALLOW_ROOT) != "1":
         raise ConfigError(
@@ -47,6 +52,6 @@ def _lab_user() -> pwd.struct_passwd | None:
     except (KeyError, TypeError, OverflowError) as error:
         who = repr(name if isinstance(name, str) else uid)
         raise ConfigError(f"{homes.USER_FILE}: there is no user {who} on this host; name one, or make it") from error
-    if uid not in {None, entry.pw_uid}:
+    if uid is not None and uid != entry.pw_uid:
         raise ConfigError(f"{homes.USER_FILE}: user {entry.pw_name} has uid {entry.pw_uid}, not {uid!r}; mend one")
     return entry

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 import time
@@ -101,6 +102,15 @@ def test_directories_that_others_can_enter_are_named(home, place):
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can give a directory away")
+@pytest.mark.parametrize("name", ["", "hickup", "logs", "run", "spool"])
+def test_a_file_in_the_place_of_a_directory_is_named(home, name):
+    path = homes.ave(home, *filter(None, [name]))
+    shutil.rmtree(path, ignore_errors=True)
+    with open(path, "w"):
+        pass
+    assert f"{path} is not a directory; move it away; it is made when needed" in wrong(home, "directories")
+
+
 def test_a_directory_of_another_user_is_named(home, place):
     os.chown(place, 4711, -1)
     assert f"{place} belongs to user 4711" in wrong(home, "directories")[0]

@@ -10,7 +10,7 @@ import threading
 
 import pytest
 
-from ave.exceptions import ConnectionClosed, ConnectionFailed, ConnectionRefused, ConnectionTimeout
+from ave.exceptions import ConnectionClosed, ConnectionFailed, ConnectionRefused, ConnectionTimeout, ProtocolError
 from ave.lab.daemon import channel
 from ave.lab.daemon.channel import Channel, Talk, ask
 from ave.testing import wait_until
@@ -143,4 +143,24 @@ def test_noise_harms_nobody(serve, path, noise):
         sock.connect(near)
         sock.send(noise)
         wait_until(lambda: len([thread for thread in threading.enumerate() if thread.name == "channel-talk"]) <= 1)
+    assert ask(path, "status") == {"heard": {"what": "status"}}
+
+
+def test_an_answer_that_is_no_message_is_told(path):
+    with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as sock, channel._short(path) as near:
+        sock.bind(near)
+        sock.listen()
+        talk = Talk.begin(path)
+        peer, _ = sock.accept()
+        with peer:
+            peer.send(b"no JSON")
+            with pytest.raises(ProtocolError, match=r"no JSON: b'no JSON'"):
+                talk.hear(5)
+        talk.close()
+
+
+def test_a_peer_that_has_no_number_here_is_answered(serve, path, monkeypatch):
+    # in a container, one outside of it is process 0
+    monkeypatch.setattr(channel, "Process", lambda _pid: os.pidfd_open(0))
+    serve()
     assert ask(path, "status") == {"heard": {"what": "status"}}

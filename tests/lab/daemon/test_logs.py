@@ -375,3 +375,16 @@ def test_the_disk_gets_back_what_children_printed(run, home):  # noqa: F811
         print(os.fstat(log.child_stdio()).st_blocks * 512 < 600_000)
 
     assert run(work, every=0).endswith("True\n")
+
+
+@pytest.mark.parametrize("note", [b"", b"\0" * 20])
+@pytest.mark.parametrize("given_back", [0, 100_000])
+def test_a_note_that_a_power_cut_took_costs_no_line_of_children(run, home, note, given_back):  # noqa: F811
+    feed = home / ".ave/run" / f"{NAME}.0123456789abcdef.children"
+    feed.parent.mkdir(parents=True)
+    with feed.open("wb") as file:
+        file.seek(given_back)
+        file.write(b"left\nright\n")
+    Path(f"{feed}.at").write_bytes(note)
+    assert run(lambda _log: wait_until(lambda: "right\n" in whole(home))) == "left\nright\n"
+    assert not feed.exists()

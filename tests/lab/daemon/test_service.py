@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import re
 import signal
@@ -16,7 +17,7 @@ import pytest
 from ave import home as homes
 from ave import spool
 from ave.exceptions import AveException, ConfigError, UsageError
-from ave.lab.daemon import Service, command, notify, pidfile, user
+from ave.lab.daemon import Service, channel, command, launch, notify, pidfile, user
 from ave.network import find_free_port
 from ave.testing import read_spool, wait_until
 from tests.lab.daemon.ovens import OvenService, Stubborn, end, gone, is_running
@@ -239,7 +240,90 @@ def test_a_restart_of_one_that_was_killed_starts_it(made):
     assert command.state(service)[1]["pid"] == new
 
 
+class Clumsy(Printing):
+    """Cannot pass on: it raises what nobody foresaw."""
+
+    name = "ave-clumsy"
+
+    def pause(self):
+        raise RuntimeError("it has two left hands")
+
+    def resume(self):
+        print("resumed", flush=True)
+
+
+def test_one_that_fails_in_an_unforeseen_way_as_it_hands_over_serves_on(made):
+    service = made(Clumsy)
+    pid = service.start()
+    for _ in range(2):
+        with pytest.raises(AveException, match="does not hand over: it has two left hands"):
+            service.start(take_over=True)
+    assert command.state(service)[1]["pid"] == pid
+    wait_until(lambda: text(service.log_path).count("resumed\n") == 2)
+
+
+def test_one_that_fails_with_the_last_step_of_a_restart_leaves_the_old_one(made, monkeypatch):
+    service = made(Printing)
+    pid, file = service.start(), os.stat(service.path("pid")).st_ino
+    monkeypatch.setattr(channel.Channel, "open", lambda _self: os.mkdir("/proc/no"))
+    with pytest.raises(AveException, match="/proc/no: "):
+        service.start(take_over=True)
+    assert command.state(service)[1]["pid"] == pid
+    wait_until(lambda: pidfile.serving(service.path("pid")))
+    assert pidfile.serving(service.path("pid")).pid == pid
+    assert os.stat(service.path("pid")).st_ino == file
+
+
+def test_a_starter_that_ignores_its_children_can_start_it(made, monkeypatch):
+    before = signal.signal(signal.SIGCHLD, signal.SIG_IGN)
+    try:
+        pid = made(Printing).start()
+    finally:
+        signal.signal(signal.SIGCHLD, before)
+    assert is_running(pid)
+
+
+def test_one_that_hangs_before_it_has_a_number_harms_nobody_else(made, monkeypatch):
+    killed = []
+    read, write = os.pipe()
+
+    def hang(*_, **__):
+        if os.fork() == 0:
+            os.read(read, 1)
+        os._exit(0)
+
+    monkeypatch.setattr(launch, "START_S", 0.1)
+    monkeypatch.setattr(launch, "_be_daemon", hang)
+    monkeypatch.setattr(os, "kill", lambda *what: killed.append(what))
+    with pytest.raises(AveException, match=r"did not answer within 0\.1 s"):
+        made(Printing).start()
+    os.write(write, b"!")
+    os.close(read)
+    os.close(write)
+    assert killed == []
+
+
 # Its command line
+
+
+def test_a_hickup_that_cannot_be_written_is_told(made):
+    service = made(Printing)
+    pid = service.start()
+    Path(homes.ave(service.home, "hickup")).touch()
+    with pytest.raises(AveException, match=r"cannot write a hickup: .*/hickup"):
+        command.hickup(service)
+    os.kill(pid, signal.SIGUSR1)
+    wait_until(lambda: "there is no hickup: " in text(service.log_path))
+    assert "Traceback" not in text(service.log_path)
+
+
+@pytest.mark.parametrize("grace", ["-1", "nan", "inf", "1e9"])
+def test_a_grace_that_is_no_time_is_refused(made, grace, capsys):
+    service = made(Printing)
+    service.start()
+    assert command.run(Printing, ["--stop", f"--grace={grace}", "--home", service.home], about="Print.") == 2
+    assert "the grace is no number of seconds from 0 to 86400: " in capsys.readouterr().err
+    assert command.state(service)[0] == command.RUNNING
 
 
 def test_a_program_that_is_told_nothing_says_so(made, capsys):
@@ -373,6 +457,7 @@ def test_root_becomes_the_user_of_the_lab(as_root):
         ('{"uid": 987654321}', "there is no user 987654321"),
         ('{"home": "/srv/ave"}', "there is no user None"),
         ('{"name": "nobody", "uid": 1}', "user nobody has uid "),
+        ('{"name": "nobody", "uid": [1]}', "user nobody has uid "),
         ("{", "cannot be loaded"),
         ('{"name": "root"}', "does not serve as root"),
     ],
@@ -380,6 +465,16 @@ def test_root_becomes_the_user_of_the_lab(as_root):
 def test_a_user_file_that_is_wrong_is_named(as_root, content, told):
     Path(homes.USER_FILE).write_text(content)
     with pytest.raises(ConfigError, match=told):
+        user.become("ave-oven")
+
+
+def test_a_host_that_lets_nobody_change_users_is_told(as_root, monkeypatch):
+    def refused(*_, **__):
+        raise PermissionError(errno.EPERM, "Operation not permitted")
+
+    monkeypatch.setattr(user, "change_process_owner", refused)
+    Path(homes.USER_FILE).write_text('{"name": "nobody"}')
+    with pytest.raises(ConfigError, match=r"ave-oven cannot become nobody, whom .*user names: .*not permitted"):
         user.become("ave-oven")
 
 
