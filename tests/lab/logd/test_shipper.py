@@ -384,7 +384,7 @@ def test_a_stop_does_not_wait_for_a_long_pause(shipper, store, watch, spool, mon
 
 def test_an_error_that_nobody_foresaw_does_not_end_the_thread(make, store, watch, spool, monkeypatch, caplog):
     shipper = make(store, retry_max_s=0.01)
-    monkeypatch.setattr(shipper, "_collect", lambda *_: 1 / 0)
+    monkeypatch.setattr(shipper._batches, "_read", lambda *_: 1 / 0)
     write(spool, 1, header(), record(1))
     shipper.start()
     watch.look()
