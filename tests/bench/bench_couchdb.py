@@ -97,7 +97,7 @@ def main() -> None:
     share = statistics.median(mine / theirs for mine, theirs in zip(stores, ceilings, strict=True))
     row("the store alone", f"{statistics.median(stores):,.0f}/s  {share:.0%}")
     share = statistics.median(mine.rate / theirs for mine, theirs in zip(logds, ceilings, strict=True))
-    row("ave-logd from its start to an empty spool", f"{statistics.median(it.rate for it in logds):,.0f}/s")
+    row("ave-logd until the spool is empty", f"{statistics.median(it.rate for it in logds):,.0f}/s")
     results.append(row("  share", f"{share:.0%}", ">= 85 %", share >= 0.85))
     report(results, logds)
     server.remove()

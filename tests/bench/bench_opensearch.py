@@ -17,7 +17,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).parents[2]))
 
 import requests
-from draining import GUID, Drained, drained, report
+from draining import Drained, drained, report
 from table import finish, heading, row
 
 from ave.lab.stores.elasticsearch.templates import template
@@ -25,6 +25,7 @@ from ave.lab.stores.instants import instant
 from ave.record import Record
 from tests.system import servers_opensearch
 
+GUID = "bench-guid-0001"
 SMALL = 50_000
 BACKLOG = int(os.environ.get("AVE_BENCH_RECORDS", "100000"))
 BATCH = 1000

