@@ -11,6 +11,12 @@ PYTEST := $(BIN)/python -m pytest -q
 OPENSEARCH := build/opensearch/.ready
 POUCHDB := build/node/.ready
 
+# what the demo needs for each store
+COMMA := ,
+NEEDED_BY_couchdb := $(POUCHDB)
+NEEDED_BY_mariadb := $(TOOLS)
+NEEDED_BY_opensearch := $(OPENSEARCH)
+
 # Debian packages that some tests call; without one of them those tests skip and say so
 TEST_PACKAGES := git strace faketime mariadb-server-core mariadb-client-core
 
@@ -27,8 +33,9 @@ MAKEFLAGS += --no-print-directory
 help:  ## this list
 	@sed -n 's/^\([a-z]*\):[^#]*## \(.*\)/  make \1	\2/p' Makefile | expand -t 18
 
-demo: $(READY)  ## run a real job and print its whole story
-	@$(BIN)/python etc/demo/demo.py
+# STORES=couchdb,mariadb,opensearch, or some of these: on real servers that the demo starts itself
+demo: $(READY) $(foreach store,$(subst $(COMMA), ,$(STORES)),$(NEEDED_BY_$(store)))  ## run a real job and print its whole story
+	@$(BIN)/python etc/demo/demo.py --stores "$(STORES)"
 
 # the same faults every time; chaos and soak draw new ones
 test: export AVE_TEST_SEED ?= 1

@@ -37,8 +37,13 @@ def find_free_port(start: int = 0, stop: int = 65536, host: str = "127.0.0.1") -
 
 
 def is_loopback(host: str) -> bool:
-    """Tell whether a host is this machine, by its name alone: nobody is asked."""
-    return host in {"", "localhost", "::1"} or host.startswith("127.")
+    """Tell whether a host is this machine, by its name alone: nobody is asked. `127.0.0.1.example.org` is not."""
+    import ipaddress  # noqa: PLC0415 - most processes never ask
+
+    try:
+        return host in {"", "localhost"} or ipaddress.ip_address(host.strip("[]")).is_loopback
+    except ValueError:
+        return False
 
 
 def tune(connection: socket.socket) -> None:

@@ -14,6 +14,7 @@ LETTERS = "ave/lab/logd/letters.py"
 PLACES = "ave/lab/logd/places.py"
 LIFE = "ave/lab/daemon/life.py"
 PID_FILE = "ave/lab/daemon/pidfile.py"
+BATCHES = "ave/lab/logd/batches.py"
 SHIPPER = "ave/lab/logd/shipper.py"
 WATCH = "ave/lab/logd/watch.py"
 
@@ -53,7 +54,7 @@ LOGD = [
         f"{TEST_DAMAGE} -k r3",
     ),
     Mutant(
-        *("R4", "ave-logd stops at the first damage of a segment", SHIPPER),
+        *("R4", "ave-logd stops at the first damage of a segment", BATCHES),
         "                if isinstance(item, Line):\n",
         "                if not isinstance(item, Line):\n                    break\n"
         "                if isinstance(item, Line):\n",
@@ -176,9 +177,9 @@ LOGD = [
         "tests/lab/logd/test_logd_program.py -k second_one",
     ),
     Mutant(
-        *("R7", "a segment without a position is read from its middle", SHIPPER),
-        "            offset, seq = cursor.positions.get(name, (0, 0))\n",
-        "            offset, seq = cursor.positions.get(name, (seen.size // 2, 0))\n",
+        *("R7", "a segment without a position is read from its middle", BATCHES),
+        "            offset, seq = begin.get(name, (0, 0))\n",
+        "            offset, seq = begin.get(name, (seen.size // 2, 0))\n",
         f"{TEST_STORES} -k r7 and deleted",
     ),
     Mutant(
@@ -313,9 +314,9 @@ LOGD = [
         f"{TEST_FAULTS} -k r20 and opens",
     ),
     Mutant(
-        *("R20", "the whole backlog is one batch", SHIPPER),
-        "            if left <= 0:\n                break\n        return batch, positions\n",
-        "        return batch, positions\n",
+        *("R20", "the whole backlog is one batch", BATCHES),
+        "            if left <= 0:\n                break\n",
+        "",
         f"{TEST_SHIPPER} -k bytes_at_most",
     ),
     Mutant(

@@ -390,11 +390,12 @@ EMITTER = [
     ),
 ]
 
-from logd_rows import LOGD  # noqa: E402 - it needs the class above
+from delivery_rows import DELIVERY  # noqa: E402 - it needs the class above
+from logd_rows import LOGD  # noqa: E402 - as above
 from logs_rows import LOGS  # noqa: E402 - as above
 from rpc_rows import RPC  # noqa: E402 - as above
 from scheduler_rows import SCHEDULERS  # noqa: E402 - as above
 from search_rows import SEARCH  # noqa: E402 - as above
 from service_rows import SERVICES  # noqa: E402 - as above
 
-MUTANTS = [*EMITTER, *LOGD, *LOGS, *RPC, *SCHEDULERS, *SEARCH, *SERVICES]
+MUTANTS = [*EMITTER, *DELIVERY, *LOGD, *LOGS, *RPC, *SCHEDULERS, *SEARCH, *SERVICES]

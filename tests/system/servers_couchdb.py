@@ -2,24 +2,19 @@
 
 from __future__ import annotations
 
-import json
 import os
-import shutil
 import uuid
 from functools import cache
 
-from tests.system.serving import ROOT, Server, cannot_be_had
+from etc.demo import servers
+from tests.system.serving import started
 
-PROGRAM = ROOT / "build/node/node_modules/pouchdb-server/bin/pouchdb-server"
-USER, PASSWORD = "lab", "sec:ret/1"
+USER, PASSWORD = servers.USER, servers.COUCHDB_PASSWORD
 
 
 def start():
     """Start one of its own, for tests that kill it."""
-    node = shutil.which("node")
-    if node is None or not PROGRAM.exists():
-        cannot_be_had("pouchdb-server", "it needs Node.js and npm; then `make test` fetches it")
-    return Server("pouchdb", lambda port, directory: _command(node, port, directory), _prepare)
+    return started(servers.CouchDB)
 
 
 @cache
@@ -32,19 +27,8 @@ def fresh_url():
     """Return the URL of a name that nobody has used yet on the shared server."""
     name = f"panotti-{uuid.uuid4().hex[:8]}"
     given = os.environ.get("AVE_TEST_COUCHDB_URL", "")
-    return f"{given.rstrip('/')}/{name}" if given else url(shared(), name)
+    return f"{given.rstrip('/')}/{name}" if given else shared().url(name)
 
 
-def url(server, name="panotti", *, user=USER, password=PASSWORD):
-    return f"couchdb://{user}:{password.replace(':', '%3A').replace('/', '%2F')}@127.0.0.1:{server.port}/{name}"
-
-
-def _prepare(directory):
-    (directory / "data").mkdir()
-    settings = {"admins": {USER: PASSWORD}, "log": {"level": "error", "file": str(directory / "log")}}
-    (directory / "config.json").write_text(json.dumps(settings))
-
-
-def _command(node, port, directory):
-    places = ["--dir", str(directory / "data"), "--config", str(directory / "config.json")]
-    return [node, str(PROGRAM), "--port", str(port), "--host", "127.0.0.1", *places]
+def url(server, name="panotti", **login):
+    return server.url(name, **login)

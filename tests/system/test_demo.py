@@ -12,16 +12,17 @@ from pathlib import Path
 import pytest
 
 from ave.testing import wait_until
+from tests.system.serving import cannot_be_had
 
 DEMO = Path(__file__).parents[2] / "etc" / "demo" / "demo.py"
 
 
 @pytest.fixture
-def demo(tmp_path):
-    """The demo in a process of its own; afterwards nothing is left of what it started."""
+def demo(request, tmp_path):
+    """The demo in a process of its own, on the stores a test asks for; afterwards nothing is left of what it began."""
     if not (Path(sys.executable).parent / "ave").exists():
         pytest.skip("the programs are not installed beside this Python; `make test` installs them")
-    command = [sys.executable, str(DEMO), str(tmp_path)]
+    command = [sys.executable, str(DEMO), str(tmp_path), "--stores", getattr(request, "param", "")]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
     yield process
     process.kill()
@@ -51,6 +52,25 @@ def test_the_demo_proves_and_tells_the_story_of_its_job(demo):
     assert re.search(r"Boiler heats\n +degrees: 40\n", output), "the GUID travelled to the service"
     assert re.search(r"exception +FileNotFoundError: \[Errno 2\]", output), "the failed call is kept"
     assert re.search(r"/boiler\.py:\d+ in calibrate\n", output), "with the trace of the service"
+    assert re.search(r"\nsuite_time: 1 row\n", output), "what was measured is shown"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("demo", "columns"),
+    [("couchdb,mariadb", ["couchdb", "mysql"]), ("opensearch", ["elasticsearch"])],
+    indirect=["demo"],
+)
+def test_the_demo_on_real_servers_accounts_for_every_record_there(demo, columns):
+    output, _ = demo.communicate(timeout=180)
+    if refusal := re.search(r".* cannot be had: .*", output):
+        cannot_be_had(refusal[0])
+    assert demo.returncode == 0, output
+    for column in columns:
+        assert re.search(rf"\nkind +emitted .*stored in {column}-127-0-0-1-", output), output
+    assert "\nbalanced: every record is accounted for\n" in output
+    assert "11 tests: 7 passed, 1 failure, 1 error, 1 skipped, 1 xfailed" in output
+    assert re.search(r"\nsuite_time: 1 row\n", output), "what was measured is shown"
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])

@@ -1,7 +1,8 @@
-"""One store, one thread, one cursor: read a batch, put it, set aside what was refused, move the cursor.
+"""One store, one thread, one cursor: take a batch, put it, set aside what was refused, move the cursor.
 
 The order is the guarantee. The cursor moves only when every record of the batch is stored or a dead letter, both
 durable; whatever the moment of a crash, the same batch comes again, and the store knows its records by their ids.
+While a batch is put, the next one is read ahead; a failure forgets it, and reading begins at the cursor again.
 """
 
 from __future__ import annotations
@@ -14,20 +15,16 @@ from typing import TYPE_CHECKING
 
 from ave import io
 from ave.exceptions import ConfigError, StoreUnavailable
-from ave.lab.logd import wire
+from ave.lab.logd.batches import Batches
 from ave.lab.logd.letters import DeadLetters
 from ave.lab.stores.base import put_all
-from ave.record import segment_of, seq_of
 from ave.spool.cursors import Cursor
-from ave.spool.frames import RECORD, Line, kind_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
 
     from ave.lab.logd.watch import Watch
     from ave.lab.stores.base import Rejected, Store
-    from ave.record import Record
-    from ave.spool.frames import Damage
 
 __all__ = ["Shipper"]
 
@@ -35,9 +32,6 @@ log = logging.getLogger(__name__)
 
 #: Records of one batch: enough to hide a round trip, few enough to repeat. How many bytes, each store says.
 BATCH_RECORDS = 1000
-
-#: Bytes of a segment read at once.
-PIECE_BYTES = 64 * 1024
 
 #: Seconds: the first and the longest pause after a failure. Full jitter, so that hosts do not come back together.
 RETRY_FIRST_S = 0.2
@@ -69,13 +63,13 @@ class Shipper(Thread):
         self.batch_records = batch_records
         self.retry_max_s = retry_max_s
         self.store_name = name
-        self.kinds = kinds
         self.watch = watch
         self.done: frozenset[str] = frozenset()
         self.failure = ""
         self._open = opener
         self._store: Store | None = None
         self._cursor: Cursor | None = None
+        self._batches = Batches(watch, kinds, batch_records)
         self._letters = DeadLetters(watch.spool, name)
         self._ending = Event()
         self._failures = 0
@@ -103,6 +97,7 @@ class Shipper(Thread):
 
     def close(self) -> None:
         """Release store and cursor."""
+        self._batches.close()
         if self._store:
             self._store.close()
         if self._cursor:
@@ -133,8 +128,10 @@ class Shipper(Thread):
     def _ship(self) -> bool:
         cursor = self._cursor = self._cursor or Cursor(os.path.join(self.watch.spool, "cursors", self.store_name))
         store = self._store = self._store or self._open()
-        batch, positions = self._collect(cursor, store.batch_bytes)
+        batch, positions = self._batches.take(cursor.positions, store)
         io.reached("batch-read")
+        if positions:
+            self._batches.read_ahead({**cursor.positions, **positions}, store)
         if batch:
             rejected = put_all(store, batch)
             io.reached("batch-stored")
@@ -146,38 +143,6 @@ class Shipper(Thread):
             io.reached("cursor-moved")
         self._note_done(cursor)
         return bool(positions)
-
-    def _collect(self, cursor: Cursor, left: int) -> tuple[list[Record], dict[str, tuple[int, int]]]:
-        """Read on in all segments, oldest first, up to `left` bytes; return the batch and where it ends in each."""
-        batch: list[Record] = []
-        positions: dict[str, tuple[int, int]] = {}
-        for name, seen in self.watch.segments.items():
-            offset, seq = cursor.positions.get(name, (0, 0))
-            for item in self._items(name, offset, seen.size, left):
-                if isinstance(item, Line):
-                    record = _record(item)
-                    if record is not None:
-                        if segment_of(record.id) == name:
-                            seq = seq_of(record.id)
-                        if record.kind in self.kinds:
-                            batch.append(record)
-                left -= item.end - item.offset
-                positions[name] = (item.end, seq)
-                if len(batch) >= self.batch_records:
-                    return batch, positions
-            if left <= 0:
-                break
-        return batch, positions
-
-    def _items(self, name: str, offset: int, size: int, left: int) -> Iterator[Line | Damage]:
-        """Read on in a segment, in pieces: what is read behind the last record that has room is read for nothing."""
-        end = min(size, offset + left)
-        while offset < end:
-            items = self.watch.read(name, offset, min(PIECE_BYTES, end - offset))
-            if not items:
-                return
-            yield from items
-            offset = items[-1].end
 
     def _bury(self, rejected: list[Rejected]) -> None:
         self._letters.add(rejected)
@@ -204,6 +169,7 @@ class Shipper(Thread):
         cursor.forget([name for name in positions if name not in segments])
 
     def _failed(self, error: Exception) -> None:
+        self._batches.forget()
         if self._store:
             self._store.close()
             self._store = None
@@ -220,13 +186,3 @@ class Shipper(Thread):
         """Return how long to wait, at least what the server asked for."""
         most = min(self.retry_max_s, RETRY_FIRST_S * 2.0 ** min(self._failures, 20))
         return self._asked_s + random.uniform(0, most)  # noqa: S311
-
-
-def _record(line: Line) -> Record | None:
-    """Return the record of a line; None for header, footer and what only looks like a record (see the ledger)."""
-    if kind_of(line.payload) != RECORD:
-        return None
-    try:
-        return wire.decode(line.payload)
-    except ValueError:
-        return None

@@ -18,7 +18,18 @@ if TYPE_CHECKING:
 
     from ave.record import Query, Record
 
-__all__ = ["DIFFERENT", "Rejected", "Store", "contains", "is_start_of", "matches", "order", "put_all", "results"]
+__all__ = [
+    "DIFFERENT",
+    "Rejected",
+    "Store",
+    "contains",
+    "is_start_of",
+    "matches",
+    "order",
+    "prepared",
+    "put_all",
+    "results",
+]
 
 log = logging.getLogger(__name__)
 
@@ -65,6 +76,14 @@ class Store(ABC):
             ConfigError: the same, but it takes a person to mend it (wrong password, newer schema).
         """
 
+    def prepare(self, batch: Sequence[Record]) -> Sequence[Record]:
+        """Do what `put` can do beforehand, and return the same records in what it then finds that done.
+
+        Called from another thread than the rest, perhaps while the store is closed: uses no connection, changes nothing
+        in the store. `put` takes whatever comes, prepared or not, any number of times.
+        """
+        return batch
+
     @abstractmethod
     def find(self, query: Query) -> Iterator[Record]:
         """Give the records for which the whole query holds, in the order of `order`, reversed if `query.newest`.
@@ -100,6 +119,15 @@ class Store(ABC):
     @abstractmethod
     def close(self) -> None:
         """Release files and sockets. Safe to call twice."""
+
+
+def prepared(store: Store, batch: Sequence[Record]) -> Sequence[Record]:
+    """Prepare a batch, if there is one; what fails at it fails in `put_all` again, where the guilty record is found."""
+    try:
+        return store.prepare(batch) if batch else batch
+    except Exception:
+        log.debug("a batch cannot be prepared", exc_info=True)
+        return batch
 
 
 def put_all(store: Store, batch: Sequence[Record]) -> list[Rejected]:

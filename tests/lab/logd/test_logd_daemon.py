@@ -161,7 +161,7 @@ def test_a_segment_that_somebody_removes_under_its_eyes_is_told(daemon, store, s
     one = daemon()
     with serving(one):
         write(spool, 1, header(), record(1), record(2), footer(2))
-        wait_until(lambda: one.books.ledger.is_read(name(1)))
+        wait_until(lambda: one.books.ledger.is_read(name(1)) and any(shipper.failure for shipper in one.shippers))
         os.unlink(reader.path(spool, name(1)))
         store.down = False
         wait_until(lambda: store.records)

@@ -301,6 +301,82 @@ def test_a_record_of_numbers_no_store_can_hold_is_buried_with_all_it_has(shipper
     assert letter.record.body == {"n": 10**40}
 
 
+# Reading ahead
+
+
+@pytest.fixture
+def prepared(monkeypatch, store):
+    """The batches that were read for the store, as numbers, in the order in which they were."""
+    done = []
+    monkeypatch.setattr(store, "prepare", lambda batch: (done.append([it.body["n"] for it in batch]), batch)[1])
+    return done
+
+
+def test_while_a_store_takes_a_batch_the_next_one_is_read_and_no_more(make, store, watch, spool, monkeypatch, prepared):
+    def put(batch):
+        first = batch[0].body["n"]
+        wait_until(lambda: prepared[-1][0] == first + 2)
+        shipper._batches._helper.submit(int).result()  # whatever the helper had to do is done
+        assert prepared[-1][0] == first + 2
+        return real(batch)
+
+    write(spool, 1, header(), *map(record, range(1, 10)))
+    watch.look()
+    shipper, real = make(store, batch_records=2), store.put
+    monkeypatch.setattr(store, "put", put)
+    for _ in range(4):
+        assert shipper.step()
+    assert prepared == [[1, 2], [3, 4], [5, 6], [7, 8], [9]]
+    monkeypatch.undo()
+    drain(shipper)
+    assert stored(store) == list(range(1, 10))
+
+
+def test_what_was_read_ahead_of_a_failure_comes_behind_the_batch_that_failed(make, store, watch, spool, prepared):
+    write(spool, 1, header(), *map(record, range(1, 6)))
+    watch.look()
+    shipper = make(store, batch_records=2)
+    assert shipper.step()
+    store.down = True
+    for _ in range(3):
+        assert not shipper.step()
+    store.down = False
+    drain(shipper)
+    assert [[record_id.rpartition("-")[2] for record_id in batch] for batch in store.batches] == [
+        ["1", "2"],
+        *[["3", "4"]] * 4,
+        ["5"],
+    ]
+
+
+def test_reading_ahead_that_fails_holds_up_only_what_was_to_be_read(make, store, watch, spool, monkeypatch):
+    def fail_at_the_second(begin, into):
+        if begin:
+            raise OSError(5, "Input/output error")
+        return real(begin, into)
+
+    segment = write(spool, 1, header(), *map(record, range(1, 4)))
+    watch.look()
+    shipper = make(store, batch_records=2)
+    real = shipper._batches._read
+    monkeypatch.setattr(shipper._batches, "_read", fail_at_the_second)
+    assert shipper.step()
+    assert position(spool, segment) == (len(header() + record(1) + record(2)), 2)
+    assert not shipper.step()
+    assert "Input/output error" in shipper.failure
+    monkeypatch.undo()
+    drain(shipper)
+    assert stored(store) == [1, 2, 3]
+
+
+def test_a_batch_that_cannot_be_prepared_is_put_as_it_is(shipper, store, watch, spool, monkeypatch):
+    monkeypatch.setattr(store, "prepare", lambda _batch: 1 / 0)
+    write(spool, 1, header(), record(1), record(2))
+    watch.look()
+    drain(shipper)
+    assert stored(store) == [1, 2]
+
+
 # Cursors
 
 
@@ -384,7 +460,7 @@ def test_a_stop_does_not_wait_for_a_long_pause(shipper, store, watch, spool, mon
 
 def test_an_error_that_nobody_foresaw_does_not_end_the_thread(make, store, watch, spool, monkeypatch, caplog):
     shipper = make(store, retry_max_s=0.01)
-    monkeypatch.setattr(shipper, "_collect", lambda *_: 1 / 0)
+    monkeypatch.setattr(shipper._batches, "_read", lambda *_: 1 / 0)
     write(spool, 1, header(), record(1))
     shipper.start()
     watch.look()

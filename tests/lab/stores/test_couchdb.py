@@ -7,7 +7,7 @@ import json
 import re
 import threading
 from base64 import b64encode
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from itertools import count
 from urllib.parse import urlsplit
@@ -461,11 +461,11 @@ def authority(tmp_path_factory):
     return made
 
 
-def server_context(authority, name):
+def server_context(authority, name, **validity):
     import ssl
 
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    authority.issue_cert(name).configure_cert(context)
+    authority.issue_cert(name, **validity).configure_cert(context)
     return context
 
 
@@ -490,6 +490,17 @@ def test_s14_a_server_that_does_not_prove_its_name_hears_nothing(opened, fake, a
         opened(f"{plain.url}?tls={authority.path}").put([record(1)])
     assert [server.seen for server in (unknown, other, plain)] == [[], [], []]
     assert opened(f"{unknown.url}?tls=system&insecure=true").put([record(1)]) == []
+
+
+def test_s14_a_certificate_that_has_expired_proves_nothing(opened, fake, authority):
+    now = datetime.now(UTC)
+    context = server_context(
+        authority, "127.0.0.1", not_before=now - timedelta(days=9), not_after=now - timedelta(minutes=1)
+    )
+    server = fake(panotti(stored), context)
+    with pytest.raises(ConfigError, match="does not prove its name: certificate has expired; mend its certificate"):
+        opened(f"{server.url}?tls={authority.path}").put([record(1)])
+    assert server.seen == []
 
 
 def test_s14_beyond_this_machine_it_is_tls_unless_that_is_said_and_logged(caplog):

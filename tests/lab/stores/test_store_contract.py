@@ -47,6 +47,17 @@ def test_a_repeat_is_stored_once_and_not_rejected(store):
     assert found(store) == [1, 2, 3]
 
 
+def test_what_is_prepared_is_the_same_batch_and_can_be_put_whole_again_and_in_parts(store):
+    batch = [record(1), record(2), record(3), record(3, body={"n": 4})]
+    ready = store.prepare(batch)
+    assert list(ready) == batch
+    for _ in range(2):
+        (rejected,) = store.put(ready)
+        assert rejected.record == batch[3]
+    assert store.put(ready[1:3]) == []
+    assert found(store) == [1, 2, 3]
+
+
 def test_a_record_twice_in_one_batch_is_stored_once(store):
     assert store.put([record(1), record(2), record(1)]) == []
     assert found(store) == [1, 2]

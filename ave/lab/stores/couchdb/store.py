@@ -9,7 +9,7 @@ from __future__ import annotations
 import heapq
 import re
 from itertools import islice
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import msgspec
 
@@ -28,6 +28,9 @@ if TYPE_CHECKING:
 
     from ave.record import Query, Record
 
+    # by id
+    Documents = dict[str, "_Document"]
+
 __all__ = ["NAME", "PORT", "CouchStore"]
 
 #: Where CouchDB listens, and what Panotti's databases are called, unless the URL says it.
@@ -39,6 +42,23 @@ PAGE = 200
 
 #: What CouchDB allows as the name of a database, with room for the month.
 _NAMES = re.compile(r"[a-z][a-z0-9_$()+-]{0,200}")
+
+
+class _Document(NamedTuple):
+    """The digest and the JSON of a document."""
+
+    digest: str
+    text: msgspec.Raw
+
+
+class _Prepared(list["Record"]):
+    """Records with their documents by id, the databases those belong into, and the records that can have none."""
+
+    def __init__(self, batch: Sequence[Record]) -> None:
+        super().__init__(batch)
+        self.documents: Documents = {}
+        self.months: dict[str, dict[str, Record]] = {}
+        self.rejected: list[Rejected] = []
 
 
 class CouchStore(Store):
@@ -71,26 +91,32 @@ class CouchStore(Store):
         """Store a batch, one request for each month in it, see `Store.put`."""
         if self._readonly:
             raise UsageError(f"{self._couch.place} was opened for reading only")
-        documents: dict[str, dict[str, Any]] = {}
-        months: dict[str, dict[str, Record]] = {}
-        rejected = []
-        for record in batch:
-            try:
-                made = document(record)
-            except UNSTORABLE as error:
-                rejected.append(Rejected(record, f"no document can hold it: {error}"))
-                continue
-            first = documents.setdefault(record.id, made)
-            if first is made:
-                months.setdefault(f"{self._name}-{made['ave']['time'][:7]}", {})[record.id] = record
-            elif _digest(first) != _digest(made):
-                rejected.append(Rejected(record, DIFFERENT))
+        made = batch if isinstance(batch, _Prepared) else self.prepare(batch)
+        rejected = list(made.rejected)
+        months = {database: dict(records) for database, records in made.months.items()}
         self._leave_out_strays(months, rejected)
         for database, records in months.items():
             self._prepare(database)
-            rejected += self._put_month(database, records, documents)
+            rejected += self._put_month(database, records, made.documents)
         self._seen.add(batch)
         return rejected
+
+    def prepare(self, batch: Sequence[Record]) -> _Prepared:
+        """Make the documents, see `Store.prepare`."""
+        made = _Prepared(batch)
+        for record in batch:
+            try:
+                shown = document(record)
+                new = _Document(shown["ave"]["digest"], msgspec.Raw(msgspec.json.encode(shown)))
+            except UNSTORABLE as error:
+                made.rejected.append(Rejected(record, f"no document can hold it: {error}"))
+                continue
+            first = made.documents.setdefault(record.id, new)
+            if first is new:
+                made.months.setdefault(f"{self._name}-{shown['ave']['time'][:7]}", {})[record.id] = record
+            elif first.digest != new.digest:
+                made.rejected.append(Rejected(record, DIFFERENT))
+        return made
 
     def find(self, query: Query) -> Iterator[Record]:
         """Give what matches, see `Store.find`; one month after the other, page by page."""
@@ -152,11 +178,11 @@ class CouchStore(Store):
                 record = next(records.pop(row["id"]) for records in months.values() if row["id"] in records)
                 rejected.append(Rejected(record, DIFFERENT))
 
-    def _put_month(self, database: str, records: dict[str, Record], documents: dict[str, Any]) -> list[Rejected]:
+    def _put_month(self, database: str, records: dict[str, Record], documents: Documents) -> list[Rejected]:
         """Put documents into one database; a request that is refused as a whole is halved until the guilty is found."""
         if not records:
             return []
-        body = {"docs": [documents[name] for name in records]}
+        body = {"docs": [documents[name].text for name in records]}
         try:
             rows = self._couch.ask("POST", database, "_bulk_docs", body=body)
         except Missing:
@@ -170,7 +196,7 @@ class CouchStore(Store):
             return [rejected for half in halves for rejected in self._put_month(database, half, documents)]
         return self._judge(database, self._couch.rows(rows, dict), records, documents)
 
-    def _judge(self, database: str, rows: Any, records: dict[str, Record], documents: dict[str, Any]) -> list[Rejected]:
+    def _judge(self, database: str, rows: Any, records: dict[str, Record], documents: Documents) -> list[Rejected]:
         """Look at what became of each document."""
         errors = {row.get("id"): row for row in rows if row.get("error")}
         if len(rows) != len(records) or {row.get("id") for row in rows} != records.keys():
@@ -188,7 +214,7 @@ class CouchStore(Store):
         for name in conflicts:
             if name not in stored:
                 raise StoreUnavailable(f"{self._couch.place}: {database} has and has not {name}")
-            if _digest(stored[name]) != _digest(documents[name]):
+            if _digest(stored[name]) != documents[name].digest:
                 reasons[name] = DIFFERENT
         return [Rejected(records[name], why) for name, why in reasons.items()]
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ipaddress
 import os
 import re
 from typing import Any
@@ -12,6 +11,7 @@ import msgspec
 
 from ave.exceptions import ConfigError
 from ave.lab.stores.elasticsearch.templates import LOCUST
+from ave.network.address import is_loopback
 
 __all__ = ["PORT", "Place"]
 
@@ -92,20 +92,12 @@ def _options(shown: str, query: str) -> dict[str, str]:
 
 def _is_secure(shown: str, scheme: str, hosts: str, options: dict[str, str], *, insecure: bool) -> bool:
     """Tell whether TLS is to be spoken: always, but to this machine, or where a URL says that it may be without."""
-    is_local = all(_is_here(_divided(host)[0]) for host in hosts.split(","))
+    is_local = all(is_loopback(_divided(host)[0]) for host in hosts.split(","))
     if scheme.endswith("+https") or "tls" in options:
         return True
     if scheme.endswith("+http") and not is_local and not insecure:
         raise ConfigError(f"{shown} would be sent in clear text to another machine; use https, or add ?insecure=true")
     return not (scheme.endswith("+http") or is_local or insecure)
-
-
-def _is_here(host: str) -> bool:
-    """Tell whether a host is this machine, by its name alone; 127.0.0.1.example.org is not."""
-    try:
-        return host == "localhost" or ipaddress.ip_address(host.strip("[]")).is_loopback
-    except ValueError:
-        return False
 
 
 def _node(shown: str, host: str, scheme: str) -> str:

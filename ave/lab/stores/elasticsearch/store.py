@@ -39,6 +39,15 @@ __all__ = ["ElasticsearchStore"]
 GUIDS = 1000
 
 
+class _Prepared(list["Record"]):
+    """Records with their documents, and those that can have none."""
+
+    def __init__(self, batch: Sequence[Record]) -> None:
+        super().__init__(batch)
+        self.lines: list[Line] = []
+        self.rejected: list[Rejected] = []
+
+
 class ElasticsearchStore(Store):
     """Records in OpenSearch or Elasticsearch.
 
@@ -68,13 +77,25 @@ class ElasticsearchStore(Store):
         if not self._is_installed:
             installed(self._cluster)
             self._is_installed = True
-        lines, rejected = self._lines(batch)
+        made = batch if isinstance(batch, _Prepared) else self.prepare(batch)
+        lines, strays = self._sorted_out(made)
+        rejected = made.rejected + strays
         first = create(self._cluster, lines)
         # a document of which less is looked at may be taken where the first was not
         plain = [line._replace(text=plain_document(line.record)) for line, _ in first.refused]
         second = create(self._cluster, plain)
         rejected += [Rejected(line.record, why) for line, why in second.refused]
         return rejected + [Rejected(record, DIFFERENT) for record in first.different + second.different]
+
+    def prepare(self, batch: Sequence[Record]) -> _Prepared:
+        """Make the documents, see `Store.prepare`."""
+        made = _Prepared(batch)
+        for record in batch:
+            try:
+                made.lines.append(Line(record, f"{self.place.prefix}-{month(record.time)}", document(record)))
+            except UnstorableError as error:
+                made.rejected.append(Rejected(record, str(error)))
+        return made
 
     def find(self, query: Query) -> Iterator[Record]:
         """Give what matches, see `Store.find`."""
@@ -102,22 +123,14 @@ class ElasticsearchStore(Store):
 
     # Putting
 
-    def _lines(self, batch: Sequence[Record]) -> tuple[list[Line], list[Rejected]]:
-        """Make documents of records, and tell which cannot be any."""
-        lines: list[Line] = []
-        rejected: list[Rejected] = []
-        others = self._indices([record.id for record in batch if is_astray(record)])
-        for record in batch:
-            try:
-                line = Line(record, f"{self.place.prefix}-{month(record.time)}", document(record))
-            except UnstorableError as error:
-                rejected.append(Rejected(record, str(error)))
-                continue
-            if others.get(record.id, line.into) == line.into:
-                lines.append(line)
-            else:
-                rejected.append(Rejected(record, DIFFERENT))
-        return lines, rejected
+    def _sorted_out(self, made: _Prepared) -> tuple[list[Line], list[Rejected]]:
+        """Divide documents into those to be sent and those that are in another index already."""
+        others = self._indices([line.record.id for line in made.lines if is_astray(line.record)])
+        if not others:
+            return made.lines, []
+        at_home = [line for line in made.lines if others.get(line.record.id, line.into) == line.into]
+        strays = [line.record for line in made.lines if others.get(line.record.id, line.into) != line.into]
+        return at_home, [Rejected(record, DIFFERENT) for record in strays]
 
     def _indices(self, ids: list[str]) -> dict[str, str]:
         """Return where records are already: a time that cannot be right may lead to another index the second time."""

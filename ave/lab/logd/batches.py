@@ -1,0 +1,120 @@
+"""Batches of what one store takes from the spool; while it takes one, a helper thread reads the next.
+
+Reading changes nothing, so a batch read ahead that is not wanted any more is just forgotten. Two batches are in memory
+at most, but for the moments after a failure in which the helper ends its work for nothing.
+"""
+
+from __future__ import annotations
+
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import TYPE_CHECKING, NamedTuple
+
+from ave.lab.logd import wire
+from ave.lab.stores.base import prepared
+from ave.record import segment_of, seq_of
+from ave.spool.frames import RECORD, Line, kind_of
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+
+    from ave.lab.logd.watch import Watch
+    from ave.lab.stores.base import Store
+    from ave.record import Record
+    from ave.spool.frames import Damage
+
+__all__ = ["Batch", "Batches"]
+
+#: Bytes of a segment read at once.
+PIECE_BYTES = 64 * 1024
+
+
+class Batch(NamedTuple):
+    """Records, prepared for their store, and where they end: segment -> (offset, seq), see `Cursor`.
+
+    No positions: there is nothing to read. No records: what there was is not for this store, or damaged.
+    """
+
+    records: Sequence[Record]
+    positions: dict[str, tuple[int, int]]
+
+
+class Batches:
+    """Reads for one shipper.
+
+    Args:
+        watch: of the spool.
+        kinds: what the store takes.
+        most: records of one batch; how many bytes, the store says.
+    """
+
+    def __init__(self, watch: Watch, kinds: frozenset[str], most: int) -> None:
+        self._watch = watch
+        self._kinds = kinds
+        self._most = most
+        self._helper = ThreadPoolExecutor(1, "read-ahead")
+        self._ahead: Future[Batch] | None = None
+
+    def take(self, positions: Mapping[str, tuple[int, int]], store: Store) -> Batch:
+        """Return the batch behind `positions`: that read ahead, if there was something to read by then.
+
+        Raises what reading raises; then nothing is read ahead.
+        """
+        ahead, self._ahead = self._ahead, None
+        batch = ahead.result() if ahead else None
+        return batch if batch and batch.positions else self._read(positions, store)
+
+    def read_ahead(self, positions: Mapping[str, tuple[int, int]], store: Store) -> None:
+        """Begin to read the batch behind `positions`, for the next `take`; the caller lets them as they are."""
+        self._ahead = self._helper.submit(self._read, positions, store)
+
+    def forget(self) -> None:
+        """Forget what was read ahead."""
+        self._ahead = None
+
+    def close(self) -> None:
+        """Let go of the helper. Safe to call twice."""
+        self.forget()
+        self._helper.shutdown(wait=False, cancel_futures=True)
+
+    def _read(self, begin: Mapping[str, tuple[int, int]], store: Store) -> Batch:
+        """Read on in all segments, oldest first, about as many bytes as the store wants."""
+        batch: list[Record] = []
+        positions: dict[str, tuple[int, int]] = {}
+        left = store.batch_bytes
+        for name, seen in self._watch.segments.items():
+            offset, seq = begin.get(name, (0, 0))
+            for item in self._items(name, offset, seen.size, left):
+                if isinstance(item, Line):
+                    record = _record(item)
+                    if record is not None:
+                        if segment_of(record.id) == name:
+                            seq = seq_of(record.id)
+                        if record.kind in self._kinds:
+                            batch.append(record)
+                left -= item.end - item.offset
+                positions[name] = (item.end, seq)
+                if len(batch) >= self._most:
+                    return Batch(prepared(store, batch), positions)
+            if left <= 0:
+                break
+        return Batch(prepared(store, batch), positions)
+
+    def _items(self, name: str, offset: int, size: int, left: int) -> Iterator[Line | Damage]:
+        """Read on in a segment, in pieces: what is read behind the last record that has room is read for nothing."""
+        end = min(size, offset + left)
+        while offset < end:
+            items = self._watch.read(name, offset, min(PIECE_BYTES, end - offset))
+            if not items:
+                return
+            yield from items
+            offset = items[-1].end
+
+
+def _record(line: Line) -> Record | None:
+    """Return the record of a line; None for header, footer and what only looks like a record (see the ledger)."""
+    if kind_of(line.payload) != RECORD:
+        return None
+    try:
+        return wire.decode(line.payload)
+    except ValueError:
+        return None

@@ -1,0 +1,98 @@
+"""Known defects of the stores on CouchDB, MariaDB and MySQL."""
+
+from __future__ import annotations
+
+from table import Mutant
+
+COUCH = "ave/lab/stores/couchdb/store.py"
+CLIENT = "ave/lab/stores/couchdb/client.py"
+DOCUMENTS = "ave/lab/stores/couchdb/documents.py"
+PUTTING = "ave/lab/stores/sql/putting.py"
+SERVERS = "ave/lab/stores/servers.py"
+TABLES = "ave/lab/stores/sql/tables.py"
+VALUES = "ave/lab/stores/sql/values.py"
+
+TEST_COUCH = "tests/lab/stores/test_couchdb.py"
+TEST_SQL = "tests/lab/stores/test_sql.py"
+TEST_CONTRACT = "tests/lab/stores/test_store_contract.py"
+
+DELIVERY = [
+    Mutant(
+        *("C1", "an answer that leaves documents out counts as stored", COUCH),
+        "if len(rows) != len(records) or {row.get",
+        "if False and {row.get",
+        f"{TEST_COUCH} -k no_yes",
+    ),
+    Mutant(
+        *("C2", "a conflict is taken for a repeat unseen", COUCH),
+        "if _digest(stored[name]) != documents[name].digest:",
+        "if False:",
+        f"{TEST_CONTRACT} -k different_content and couchdb",
+    ),
+    Mutant(
+        *("C2", "the digest does not cover the body", DOCUMENTS),
+        "hashlib.sha256(msgspec.json.encode(fields) + body)",
+        "hashlib.sha256(msgspec.json.encode(fields))",
+        f"{TEST_CONTRACT} -k different_content and couchdb",
+    ),
+    Mutant(
+        *("C3", "CouchDB's 202 counts as stored", CLIENT),
+        "if status not in {200, 201}:",
+        "if status not in {200, 201, 202}:",
+        f"{TEST_COUCH} -k no_yes",
+    ),
+    Mutant(
+        *("C4", "a redirect is followed", CLIENT),
+        "max_redirects=-1",
+        "max_redirects=5",
+        f"{TEST_COUCH} -k s11",
+    ),
+    Mutant(
+        *("C5", "a certificate is not looked at", SERVERS),
+        "    assert context is not None\n    if insecure:\n",
+        "    assert context is not None\n    if True:\n",
+        f"{TEST_COUCH} -k s14",
+    ),
+    Mutant(
+        *("C6", "one document that is refused takes the others with it", COUCH),
+        "            if len(records) == 1:\n",
+        "            if records:\n",
+        f"{TEST_COUCH} -k r11",
+    ),
+    Mutant(
+        *("M1", "rows count as stored before they are committed", PUTTING),
+        "                self._judged(list(rows), rows, measured)\n            self._connection.commit()\n",
+        "                self._judged(list(rows), rows, measured)\n",
+        f"{TEST_SQL} -k second_store_knows",
+    ),
+    Mutant(
+        *("M2", "a row that is there is taken for a repeat unseen", PUTTING),
+        'if record_of(row, measured) != rows[row["ave_id"]][0]:',
+        "if False:",
+        f"{TEST_SQL} -k different_content",
+    ),
+    Mutant(
+        *("M3", "whole numbers are cut to 64 bits", VALUES),
+        "return (value, True) if type(value) is int and value in _INT else (None, False)",
+        "return (max(min(value, _INT[-1]), _INT[0]), True) if type(value) is int else (None, False)",
+        f"{TEST_SQL} -k holds_a_value",
+    ),
+    Mutant(
+        *("M4", "a name becomes an identifier as it is", VALUES),
+        "if _PLAIN.fullmatch(name) and not name.startswith(reserved):",
+        "if name:",
+        f"{TEST_SQL} -k s12 or identifiers",
+    ),
+    Mutant(
+        *("M4", "an identifier is not quoted", TABLES),
+        "return self._connection.dialect.identifier_preparer.quote_identifier(name)",
+        "return name",
+        f"{TEST_SQL} -k s12",
+    ),
+    Mutant(
+        *("M5", "a row larger than a packet is sent", PUTTING),
+        "if letters * CHARACTER + PACKET_ROOM > self._packet:",
+        "if False:",
+        f"{TEST_SQL} -k larger_than_a_packet",
+    ),
+]
