@@ -1,9 +1,10 @@
 """Where the children of a daemon print: a file of their own, out of which the daemon copies line by line into its log.
 
 A pipe would lose what is in it when the daemon is killed, and the log itself a child would hold open after it was
-rotated. What a child prints is in the file when its write returns. The daemon reads it every 50 ms, and gives the
-disk back what it has read, by holes, so that nobody need be asked to begin a new file. If the daemon dies, the next
-one of the service reads on; what was copied but not yet noted then is in the log twice, and nothing is missing.
+rotated. What a child prints is in the file when its write returns. The daemon reads it every 50 ms,
+when all is calm every 100 ms, and gives the disk back what it has read, by holes, so that nobody need be asked to
+begin a new file. If the daemon dies, the next one of the service reads on; what was copied but not yet noted then is
+in the log twice, and nothing is missing.
 """
 
 from __future__ import annotations

@@ -22,10 +22,11 @@ __all__ = ["House"]
 
 log = logging.getLogger(__name__)
 
-#: Seconds between two rounds with a log, and without one; between two looks at what can be removed under a running
-#: service.
+#: Seconds between two rounds with a log, with one that is calm, and without one; between two looks at what can be
+#: removed under a running service. A burst after a calm must be met before it has printed for 100 ms.
 ROUND_S = 0.05
-QUIET_ROUND_S = 0.5
+CALM_ROUND_S = 0.1
+NO_LOG_ROUND_S = 0.5
 LOOK_S = 1.0
 
 
@@ -97,7 +98,7 @@ class House:
     def _keep(self) -> None:
         watchdog_s = notify.watchdog_s()
         next_look = next_sign = time.monotonic()
-        while not self._ending.wait(QUIET_ROUND_S if self._log is None else ROUND_S):
+        while not self._ending.wait(self._pause_s()):
             now = time.monotonic()
             if self._log is not None:
                 self._guarded(self._log.check)
@@ -108,6 +109,11 @@ class House:
             if watchdog_s is not None and now >= next_sign:
                 next_sign = now + min(watchdog_s, LOOK_S)
                 notify.tell("WATCHDOG=1")
+
+    def _pause_s(self) -> float:
+        if self._log is None:
+            return NO_LOG_ROUND_S
+        return CALM_ROUND_S if self._log.is_calm() else ROUND_S
 
     def _do_alone(self, *, is_look: bool) -> None:
         """Do what only one process does."""

@@ -45,6 +45,9 @@ OPEN_S = 5.0
 #: come too late for the quota.
 SWITCH_S = 0.0005
 
+#: Seconds without a new byte after which a log is calm.
+CALM_S = 1.0
+
 #: How printf is to buffer, from stdio.h: line by line.
 _IOLBF = 1
 
@@ -53,7 +56,8 @@ _PASSING = frozenset((errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EROFS))
 
 
 class Log:
-    """The log of one service. `open` it once, in the process that serves, then `check` it every 50 ms.
+    """The log of one service. `open` it once, in the process that serves, then `check` it every 50 ms,
+    or every 100 ms while it `is_calm`.
 
     Its `check` and `settle` may be called from any thread. The settings are those of logd.json: `logs_quota_bytes`,
     `log_rotate_bytes`, `log_rotate_s`.
@@ -84,6 +88,7 @@ class Log:
         self._pid = 0
         self._born = 0.0
         self._size = 0
+        self._grown_at = 0.0
 
     def open(self, fds: tuple[int, ...] = (1, 2)) -> None:
         """Send descriptors 1 and 2, or one of them, to the log, and with 2 the interpreter's last words.
@@ -129,11 +134,17 @@ class Log:
             self._children.adopt()
             self._children.copy()
             grown = self._look()
+        if grown:
+            self._grown_at = time.monotonic()
         if self.number:
             self._outlet.recover(self._fds[-1], self.name)
         self._quota.check(grown)
         if told := self._quota.news():
             self.say(told)
+
+    def is_calm(self) -> bool:
+        """Tell whether nothing was printed lately and nothing is being compressed: then looks may be half as many."""
+        return time.monotonic() - self._grown_at >= CALM_S and not self._quota.is_compressing()
 
     def settle(self) -> tuple[int, int]:
         """Bring into the log what was printed until now.
@@ -149,7 +160,7 @@ class Log:
     def child_stdio(self) -> int:
         """Return the descriptor for stdout and stderr of a child: `Popen(..., stdout=fd, stderr=fd)`.
 
-        What children print to it is in the log within 50 ms, and is not lost if this process dies. A forked child
+        What children print to it is in the log within 100 ms, and is not lost if this process dies. A forked child
         prints there by itself. A child that inherits descriptors 1 and 2 holds a log that may have been rotated.
         """
         return self._children.fd

@@ -81,6 +81,10 @@ class Quota:
         """Return the bytes in the directory, and what was removed since the start."""
         return {"log_bytes": self._total, "log_bytes_removed": self._bytes, "log_lines_removed": self._lines}
 
+    def is_compressing(self) -> bool:
+        """Tell whether `check` has more to do at once."""
+        return bool(self._compressor.path)
+
     def news(self, *, is_last: bool = False) -> str:
         """Return a sentence about what was removed since the last, if it is time for one."""
         files = self._files - self._told_files
