@@ -20,6 +20,7 @@ from draining import drained, report
 
 from ave.lab.stores import open_store
 from ave.lab.stores.couchdb.documents import document
+from ave.lab.stores.couchdb.views import design
 from ave.record import KINDS, Record
 from tests.system import servers_couchdb
 
@@ -40,10 +41,11 @@ def batches(segment: str) -> list[list[Record]]:
 
 
 def raw(url: str, segment: str) -> float:
-    """Put the same documents by the server's own call, and nothing else; return records per second."""
+    """Put the same documents by the server's own call into a database like the store's; return records per second."""
     parts = urlsplit(url)
     login = b64encode(f"{servers_couchdb.USER}:{servers_couchdb.PASSWORD}".encode()).decode()
     headers = {"Content-Type": "application/json", "Accept": "application/json", "Authorization": f"Basic {login}"}
+    headers["X-Couch-Full-Commit"] = "true"
     connection = http.client.HTTPConnection(parts.hostname, parts.port)
 
     def ask(method: str, path: str, body: bytes | None = None) -> None:
@@ -51,6 +53,7 @@ def raw(url: str, segment: str) -> float:
         connection.getresponse().read()
 
     ask("PUT", f"{parts.path}-raw")
+    ask("PUT", f"{parts.path}-raw/{design()['_id']}", json.dumps(design()).encode())
     made = [[*map(document, batch)] for batch in batches(segment)]
     began = time.perf_counter()
     for documents in made:

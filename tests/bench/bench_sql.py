@@ -83,6 +83,7 @@ def main() -> None:
     heading(f"{RECORDS:,} rows of {len(ROW) + 1} columns into MariaDB, {BATCH} at once, the median of {ROUNDS}")
     rounds = []
     for number in range(ROUNDS):
+        opened(url, f"drained{number}").close()
         bodies = [record.body for batch in batches("logd", f"drained{number}") for record in batch]
         legs = [
             lambda table=f"bench{number}": raw(server, url, table),
