@@ -53,6 +53,7 @@ def a_fault(random):
 
 
 def test_r8_ambiguous_answers_lose_nothing_and_store_nothing_twice(url, proxy, monkeypatch):
+    patience = wire.PIECE_S
     monkeypatch.setattr(wire, "PIECE_S", 0.5)
     random = dice("R8 opensearch")
     store = open_store(through(proxy, url), "/nowhere", KINDS)
@@ -70,6 +71,7 @@ def test_r8_ambiguous_answers_lose_nothing_and_store_nothing_twice(url, proxy, m
                 failures += 1
         ambiguous += proxy.happened - happened
     proxy.heal()
+    monkeypatch.setattr(wire, "PIECE_S", patience)
     assert failures > scaled(500)
     assert [one.body["n"] for one in store.find(Query())] == list(range(1, seq + 1))
     store.close()
