@@ -55,6 +55,7 @@ class Server:
         command: given the port and the directory, returns the command line.
         prepare: makes what it needs in the directory, if anything; not where it has been before.
         directory: where it keeps everything, which stays; left out, a temporary one.
+        within: where to make that; None for the usual place.
     """
 
     def __init__(
@@ -63,9 +64,10 @@ class Server:
         command: Callable[[int, Path], list[str]],
         prepare: Callable[[Path], object] = lambda _directory: None,
         directory: Path | None = None,
+        within: str | None = None,
     ) -> None:
         self.name = name
-        self.directory = directory or Path(tempfile.mkdtemp(prefix=f"ave-{name}-"))
+        self.directory = directory or Path(tempfile.mkdtemp(prefix=f"ave-{name}-", dir=within))
         self.port = find_free_port()
         self._stays = directory is not None
         self._command = command
@@ -234,7 +236,13 @@ class Node(Server):
             raise CannotBeHadError("OpenSearch cannot be had: it needs Java and Maven; then `make test` fetches it")
         self._others = others
         self._hasty = hasty
-        super().__init__(name, self._line, directory=directory)
+        places = [tempfile.gettempdir(), "/tmp", "/dev/shm"] if directory is None else [str(directory)]
+        within = next(filter(_is_on_a_mount, places), None)
+        if within is None:
+            raise CannotBeHadError(
+                f"OpenSearch cannot be had: Java finds no mount point of {places[0]}, as in a chroot"
+            )
+        super().__init__(name, self._line, directory=directory, within=within)
 
     def store_url(self) -> str:
         return f"elasticsearch://127.0.0.1:{self.port}"
@@ -299,6 +307,15 @@ def _find(name: str) -> str:
     if found is None:
         raise CannotBeHadError("MariaDB cannot be had: its package is mariadb-server")
     return found
+
+
+def _is_on_a_mount(path: str) -> bool:
+    """Tell whether the file system of a path is one of those that the kernel lists here."""
+    place = Path(path).resolve()
+    while not place.is_mount():
+        place = place.parent
+    mounts = Path("/proc/self/mounts").read_text(encoding="utf-8", errors="replace")
+    return str(place) in {line.split()[1] for line in mounts.splitlines()}
 
 
 def _end_with_parent() -> None:
