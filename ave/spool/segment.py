@@ -6,7 +6,6 @@ import errno
 import os
 import time
 from binascii import hexlify
-from itertools import repeat
 from json import dumps
 
 from ave import io
@@ -93,13 +92,19 @@ class Segment:
             io.unlink(unseen)
             raise
 
-    def lines(self, call: Call, texts: list[str], at: int | list[int] | None = None) -> list[bytes]:
-        """Make the lines of the records that come next, of their bodies' JSON texts."""
-        times = at if isinstance(at, list) else repeat(time.time_ns() if at is None else at)
-        who, lines, seq = f"{self.who}{call.source}", [], self.seq
-        for text, moment in zip(texts, times):  # noqa: B905 - `repeat` has no end
+    def lines(
+        self, call: Call, texts: list[str], at: int | list[int] | None = None, after: int | None = None
+    ) -> list[bytes]:
+        """Make the lines of the records that come next, or after the number `after`, of their bodies' JSON texts."""
+        seq = self.seq if after is None else after
+        if isinstance(at, list):
+            each = enumerate(zip(texts, at, strict=True), seq)
+            return [self.lines(call, [text], moment, before)[0] for before, (text, moment) in each]
+        said = f"{call.said}{time.time_ns() if at is None else at}{self.who}{call.source}"
+        lines = []
+        for text in texts:
             seq += 1
-            lines.append(frames.frame(f'{{"id":"{self.name}-{seq}",{call.said}{moment}{who}{text}}}'.encode()))
+            lines.append(frames.frame(f'{{"id":"{self.name}-{seq}",{said}{text}}}'.encode()))
         return lines
 
     def write(self, lines: list[bytes], *, counted: bool = True) -> int:
