@@ -75,6 +75,10 @@ class Children:
         """Copy what this daemon's children printed, whole lines of it."""
         self._own.copy(self._put)
 
+    def has_more(self) -> bool:
+        """Tell whether there is something to copy, of this daemon's children or of those adopted."""
+        return any(feed.waiting() for feed in (self._own, *self._adopted))
+
     def adopt(self) -> None:
         """Copy what the children of instances printed that have died."""
         if time.monotonic() >= self._next_look:
@@ -146,9 +150,13 @@ class _Feed:
         block = io.pread(self._data, BLOCK, begin)
         return begin + len(block) - len(block.lstrip(b"\0"))
 
+    def waiting(self) -> int:
+        """Return how many bytes are not copied."""
+        return os.fstat(self._data).st_size - self._position
+
     def copy(self, put: Callable[[memoryview], None], *, is_over: bool = False) -> None:
         """Copy whole lines; all there is if `is_over`."""
-        waiting = os.fstat(self._data).st_size - self._position
+        waiting = self.waiting()
         if not waiting:
             return
         if waiting > LAG_MAX and not is_over:

@@ -29,6 +29,9 @@ CALM_ROUND_S = 0.1
 NO_LOG_ROUND_S = 0.5
 LOOK_S = 1.0
 
+#: Seconds for which a log in which nothing was printed is not checked for what else can happen to it.
+STILL_S = 0.5
+
 
 class House:
     """Everything that is looked after in a thread beside the service.
@@ -97,10 +100,11 @@ class House:
 
     def _keep(self) -> None:
         watchdog_s = notify.watchdog_s()
-        next_look = next_sign = time.monotonic()
+        next_look = next_sign = next_check = time.monotonic()
         while not self._ending.wait(self._pause_s()):
             now = time.monotonic()
-            if self._log is not None:
+            if self._log is not None and (now >= next_check or not self._log.is_still()):
+                next_check = now + STILL_S
                 self._guarded(self._log.check)
             with self._leading:
                 self._do_alone(is_look=now >= next_look)
