@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import time
-from threading import Event, Lock, Thread
+from threading import Lock, Thread
 from typing import TYPE_CHECKING
 
 from ave.lab.daemon import notify
@@ -48,7 +48,9 @@ class House:
         self._health = Health(service.name, service.home, self.gauges)
         self._look: Callable[[], None] | None = None
         self._leading = Lock()
-        self._ending = Event()
+        # free once it is to end: waiting for an Event costs twice as much, ten times a second
+        self._ending = Lock()
+        self._ending.acquire()
         self._thread: Thread | None = None
         self._failed = ""
 
@@ -92,7 +94,8 @@ class House:
 
     def end(self) -> None:
         """Be done with it all. Safe to call in vain."""
-        self._ending.set()
+        if self._ending.locked():
+            self._ending.release()
         if self._thread is not None:
             self._thread.join(1.0)
         if self._log is not None:
@@ -101,7 +104,7 @@ class House:
     def _keep(self) -> None:
         watchdog_s = notify.watchdog_s()
         next_look = next_sign = next_check = time.monotonic()
-        while not self._ending.wait(self._pause_s()):
+        while not self._ending.acquire(timeout=self._pause_s()):
             now = time.monotonic()
             if self._log is not None and (now >= next_check or not self._log.is_still()):
                 next_check = now + STILL_S
