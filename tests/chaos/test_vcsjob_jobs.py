@@ -16,6 +16,7 @@ from scale import scaled
 
 import vcsjob
 from ave.exceptions import UsageError
+from ave.lab.daemon.pidfile import start_of
 from ave.testing import children, wait_until
 from vcsjob import terminal
 
@@ -34,11 +35,7 @@ def short_silence(monkeypatch):
 
 
 def is_alive(pid):
-    try:
-        with open(f"/proc/{pid}/stat", "rb") as stat:
-            return stat.read().rpartition(b")")[2].split()[0] not in b"ZX"
-    except (FileNotFoundError, ProcessLookupError):
-        return False
+    return start_of(pid) is not None
 
 
 def gone(pids):

@@ -7,6 +7,7 @@ from table import Mutant
 SCHEDULER = "ave/scheduler.py"
 CI = "vcsjob/ci.py"
 COURSE = "ave/lab/cli/course.py"
+PID_FILE = "ave/lab/daemon/pidfile.py"
 TEST_SCHEDULER = "tests/test_scheduler.py"
 TEST_CI = "tests/vcsjob/test_ci.py"
 TEST_SHOW = "tests/lab/cli/test_show.py"
@@ -49,8 +50,8 @@ SCHEDULERS = [
         f"{TEST_CI} -k no_build",
     ),
     Mutant(
-        *("vcsjob", "a zombie counts as alive", COURSE),
-        'fields[0] not in "ZX" and ',
+        *("vcsjob", "a zombie counts as alive", PID_FILE),
+        'None if fields[0] in {b"Z", b"X"} else ',
         "",
         f"{TEST_SHOW} -k zombie",
     ),

@@ -50,14 +50,14 @@ SERVICES = [
     ),
     Mutant(
         *("L3", "a number that means another process is taken for the service", PID_FILE),
-        "    if _began(pid) == began and is_locked(path):\n",
+        "    if start_of(pid) == began and is_locked(path):\n",
         "    if is_locked(path):\n",
         f"{TEST_PID_FILE} -k another_process_by_now",
     ),
     Mutant(
         *("L3", "a stale file is believed", PID_FILE),
-        "    if _began(pid) == began and is_locked(path):\n",
-        "    if _began(pid) == began:\n",
+        "    if start_of(pid) == began and is_locked(path):\n",
+        "    if start_of(pid) == began:\n",
         f"{TEST_PID_FILE} -k whatever_the_file_says",
     ),
     Mutant(

@@ -9,6 +9,7 @@ import pytest
 
 import vcsjob
 from ave import home as homes
+from ave.lab.daemon.pidfile import start_of
 from ave.spool import frames, reader
 from vcsjob import ci
 
@@ -95,15 +96,7 @@ def events(home):
 @pytest.fixture
 def is_alive():
     """A function that tells whether a process still runs; a zombie does not."""
-
-    def ask(pid):
-        try:
-            with open(f"/proc/{pid}/stat", "rb") as stat:
-                return stat.read().rpartition(b")")[2].split()[0] not in b"ZX"
-        except (FileNotFoundError, ProcessLookupError):
-            return False
-
-    return ask
+    return lambda pid: start_of(pid) is not None
 
 
 @pytest.fixture

@@ -10,6 +10,7 @@ import sys
 import vcsjob
 from ave.exceptions import UsageError
 from ave.scheduler import work
+from vcsjob import sources
 from vcsjob.cli.completion import SHELLS, script
 from vcsjob.cli.options import seconds
 from vcsjob.cli.progress import Progress, clock, safe
@@ -36,7 +37,7 @@ def _fetch(options: Options, others: list[str]) -> int:
         progress.start(safe(f"{refspec} from {facts['source']}"))
         tell = (lambda line: progress.tell(safe(line))) if progress.on else None
         result = vcsjob.fetch(source, destination, refspec, timeout=limit, progress=tell)
-        tree = Git(os.path.realpath(destination.removeprefix("file://")), limit)
+        tree = Git(sources.destination(destination), limit)
         facts["commit"] = fetching.dimensions["commit"] = tree("rev-parse", "HEAD")
     if "json" in options:
         say_json(result, **facts)

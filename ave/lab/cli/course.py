@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from ave.lab.cli.describe import BAD, GOOD, ODD, counted, duration, outcome
 from ave.lab.cli.output import Line, many, one_line, seconds
+from ave.lab.daemon.pidfile import start_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -154,9 +155,9 @@ def _left(start: Record) -> tuple[str, str]:
 def _lives(pid: int, age_s: float) -> bool:
     """Tell whether a process is there that is at least so old: numbers of processes are used again."""
     try:
-        with open(f"/proc/{pid}/stat", encoding="utf-8", errors="replace") as file:
-            fields = file.read().rpartition(")")[2].split()  # proc(5), from the third field on
-    except OSError:
+        ticks = start_of(pid)
+    except PermissionError:
+        return True  # it is there, and another user's, of which this host tells nothing (hidepid, proc(5))
+    if ticks is None:
         return False
-    own_age_s = time.clock_gettime(time.CLOCK_BOOTTIME) - int(fields[19]) / os.sysconf("SC_CLK_TCK")
-    return fields[0] not in "ZX" and own_age_s > age_s - 1  # a zombie is dead, though nobody has noticed
+    return time.clock_gettime(time.CLOCK_BOOTTIME) - ticks / os.sysconf("SC_CLK_TCK") > age_s - 1

@@ -48,7 +48,7 @@ def up(run: Run, as_json: bool) -> None:
                 service.start()
         except AveException as error:
             tell(f"{service.name}: {error}")
-    _show(run, as_json=as_json)
+    _judge(run, as_json=as_json)
 
 
 @click.command()
@@ -75,9 +75,7 @@ def down(run: Run, grace: float, as_json: bool) -> None:
         except AveException as error:
             tell(f"{service.name}: {error}")
             run.code = 1
-    code = run.code
-    _show(run, as_json=as_json)
-    run.code = code
+    _show(_states(run), as_json=as_json)
 
 
 @click.command()
@@ -93,12 +91,21 @@ def status(run: Run, as_json: bool) -> None:
 
     One does not run, or does not answer: exit code 1.
     """
-    _show(run, as_json=as_json)
+    _judge(run, as_json=as_json)
 
 
-def _show(run: Run, *, as_json: bool) -> None:
-    states = [command.state(service)[1] for service in services(run.home)]
+def _states(run: Run) -> list[dict[str, Any]]:
+    return [command.state(service)[1] for service in services(run.home)]
+
+
+def _judge(run: Run, *, as_json: bool) -> None:
+    """Show how all services are; the answer is no if one does not run."""
+    states = _states(run)
     run.code = 0 if all(state["state"] == "running" for state in states) else 1
+    _show(states, as_json=as_json)
+
+
+def _show(states: list[dict[str, Any]], *, as_json: bool) -> None:
     if as_json:
         write_json(states)
         return

@@ -20,7 +20,7 @@ from ave.exceptions import AveException
 if TYPE_CHECKING:
     from types import TracebackType
 
-__all__ = ["PidFile", "Process", "lock", "serving"]
+__all__ = ["PidFile", "Process", "lock", "serving", "start_of"]
 
 #: Bytes of the content, so that one write replaces it: pid, and when it began in clock ticks since the boot.
 LENGTH = 64
@@ -113,7 +113,7 @@ class PidFile:
 
     def write(self) -> None:
         """Say that it is this process from now on."""
-        content = f"{os.getpid()}\n{_began(os.getpid())}\n"
+        content = f"{os.getpid()}\n{start_of(os.getpid())}\n"
         os.pwrite(self.fd, content.ljust(LENGTH - 1).encode() + b"\n", 0)
 
     def is_there(self) -> bool:
@@ -159,7 +159,7 @@ def serving(path: str) -> Process | None:
     except (OSError, ValueError, OverflowError):
         return None  # no file, no numbers, no such process
     # asked behind the descriptor: from here on it cannot become another one
-    if _began(pid) == began and is_locked(path):
+    if start_of(pid) == began and is_locked(path):
         return process
     process.close()
     return None
@@ -184,7 +184,7 @@ def _is_same(path: str, fd: int) -> bool:
         return False
 
 
-def _began(pid: int) -> int | None:
+def start_of(pid: int) -> int | None:
     """Return when a process began, in clock ticks since the boot; None if it does not run (proc(5), stat)."""
     try:
         with open(f"/proc/{pid}/stat", "rb") as file:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import re
@@ -13,6 +14,7 @@ from pathlib import Path
 import pytest
 from calling import GUID, MEASURED, NOON, SECOND, shown, started
 
+from ave.lab.cli import course
 from ave.record import KINDS, Record
 from ave.testing import wait_until
 
@@ -157,6 +159,15 @@ def test_a_job_whose_process_is_gone_never_ended(ave, store, made):
     done.wait()
     store.put([began(made, done.pid)])
     assert "abandoned, " in last_line(ave("show", GUID))
+
+
+def test_a_job_whose_process_is_hidden_from_this_user_is_still_running(ave, store, made, monkeypatch):
+    def hidden(pid):
+        raise PermissionError(errno.EPERM, os.strerror(errno.EPERM), f"/proc/{pid}/stat")
+
+    monkeypatch.setattr(course, "start_of", hidden)
+    store.put([began(made, os.getpid())])
+    assert last_line(ave("show", GUID)).startswith("still running, ")
 
 
 def test_a_process_younger_than_the_record_is_another_one(ave, store, made):
