@@ -1,4 +1,4 @@
-"""Addresses: which of them are of this very machine, and sockets as this protocol wants them."""
+"""Addresses, and sockets as this protocol wants them."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-__all__ = ["find_free_port", "is_loopback", "shown", "tune", "warn"]
+__all__ = ["find_free_port", "shown", "tune", "warn"]
 
 #: Seconds of silence after which the kernel asks whether the peer's machine is still there, between two such
 #: questions, and questions without an answer before the connection is dead.
@@ -34,16 +34,6 @@ def find_free_port(start: int = 0, stop: int = 65536, host: str = "127.0.0.1") -
             except OSError as failed:
                 error = failed
     raise error
-
-
-def is_loopback(host: str) -> bool:
-    """Tell whether a host is this machine, by its name alone: nobody is asked. `127.0.0.1.example.org` is not."""
-    import ipaddress  # noqa: PLC0415 - most processes never ask
-
-    try:
-        return host in {"", "localhost"} or ipaddress.ip_address(host.strip("[]")).is_loopback
-    except ValueError:
-        return False
 
 
 def tune(connection: socket.socket) -> None:

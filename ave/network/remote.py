@@ -17,13 +17,14 @@ from ave.exceptions import (
     UsageError,
     exception_factory,
 )
-from ave.network import tls as tls_contexts
 from ave.network import tracing
 from ave.network.address import shown
 from ave.network.codec import decode, encode
 from ave.network.dial import Dialler
 from ave.network.frames import FRAME_LIMIT
 from ave.network.records import keep
+from ave.network.tls import check_exposure
+from ave.tls import client_context
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -59,7 +60,7 @@ class RemoteControl:
         profile: sent with each call; nothing reads it.
         home: as of `ave.home.find`.
         legacy: speak the original's format with a service that knows no better; told on stderr.
-        tls: see `ave.network.tls.client_context`; needed to reach another machine.
+        tls: see `ave.tls.client_context`; needed to reach another machine.
         insecure: do without; told on stderr.
         require_auth: raise AuthError when the service does not let us in with `authkey`. Without this, whoever
             listens in the place of a service that is down can let us call it, though it never learns the key.
@@ -95,14 +96,12 @@ class RemoteControl:
             authkey,
             optimist=optimist,
             legacy=legacy,
-            tls=tls_contexts.client_context(tls),
+            tls=client_context(tls),
             require_auth=require_auth,
             limit=limit,
         )
         if sock is None:
-            tls_contexts.check_exposure(
-                address[0], f"RemoteControl to {shown(address)}", has_tls=bool(tls), insecure=insecure
-            )
+            check_exposure(address[0], f"RemoteControl to {shown(address)}", has_tls=bool(tls), insecure=insecure)
         self._peer = shown(address)
         self._timeout = timeout or None
         self._profile = profile

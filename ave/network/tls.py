@@ -6,14 +6,15 @@
 from __future__ import annotations
 
 from ave.exceptions import ConfigError, UsageError
-from ave.network.address import is_loopback, warn
+from ave.network.address import warn
+from ave.tls import is_loopback
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     import socket
     import ssl
 
-__all__ = ["check_exposure", "client_context", "server_context", "wrap_client"]
+__all__ = ["check_exposure", "server_context", "wrap_client"]
 
 
 def server_context(tls: ssl.SSLContext | tuple[str, str] | None) -> ssl.SSLContext | None:
@@ -35,30 +36,6 @@ def server_context(tls: ssl.SSLContext | tuple[str, str] | None) -> ssl.SSLConte
         context.load_cert_chain(*tls)
     except (OSError, ValueError) as error:
         raise ConfigError(f"certificate {tls[0]} and key {tls[1]} cannot be used: {error}") from error
-    return context
-
-
-def client_context(tls: ssl.SSLContext | str | bool | None) -> ssl.SSLContext | None:
-    """Make what a client needs.
-
-    Args:
-        tls: a context of your own, the path of the certificates to trust (PEM), or True to trust those of the system;
-            None or False for no TLS. The server's name is always checked.
-
-    Raises:
-        ConfigError: the file cannot be read, or is no such thing.
-    """
-    if not tls:
-        return None
-    if not isinstance(tls, (str, bool)):
-        return tls
-    import ssl  # noqa: PLC0415 - see above
-
-    try:
-        context = ssl.create_default_context(cafile=tls if isinstance(tls, str) else None)
-    except (OSError, ValueError) as error:
-        raise ConfigError(f"the certificates in {tls} cannot be used: {error}") from error
-    context.minimum_version = ssl.TLSVersion.TLSv1_2
     return context
 
 

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from ave import home as homes
 from ave.exceptions import ConfigError, StoreUnavailable
+from ave.tls import way_to
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -102,13 +103,14 @@ def _place(home: str) -> dict[str, Any]:
     except FileNotFoundError as error:
         raise ConfigError(f"no such configuration file: {path}") from error
     parts = urlsplit(settings["url"] or "")
-    if not settings["enabled"] or not (settings["host"] or parts.scheme in {"mysql", "mariadb"}):
+    host = (parts.hostname if parts.scheme in {"mysql", "mariadb"} else None) or settings["host"]
+    if not settings["enabled"] or not host:
         raise ConfigError(
             f'{path} names no MySQL server that is enabled: it needs "host" and "db", or "url": "mysql://"'
         )
     query = dict(parse_qsl(parts.query))
     given: dict[str, Any] = {
-        "host": parts.hostname or settings["host"],
+        "host": host,
         "port": parts.port or settings["port"] or PORT,
         "user": unquote(parts.username) if parts.username is not None else settings["user"],
         "password": unquote(parts.password) if parts.password is not None else settings["password"],
@@ -116,30 +118,4 @@ def _place(home: str) -> dict[str, Any]:
     }
     tls = query.get("tls", settings["tls"])
     insecure = settings["insecure"] or query.get("insecure") == "true"
-    return {**given, "tls": _context(given["host"], tls, insecure=insecure)}
-
-
-def _context(host: str, tls: str | None, *, insecure: bool) -> ssl.SSLContext | None:
-    if not tls and (insecure or _is_here(host)):
-        return None
-    import ssl  # noqa: PLC0415 - as pymysql
-
-    try:
-        context = ssl.create_default_context(cafile=None if tls in {None, "", "system"} else tls)
-    except (OSError, ValueError) as error:
-        raise ConfigError(f"the certificates in {tls} cannot be used: {error}") from error
-    context.minimum_version = ssl.TLSVersion.TLSv1_2
-    if insecure:
-        context.check_hostname = False
-        context.verify_mode = ssl.CERT_NONE
-    return context
-
-
-def _is_here(host: str) -> bool:
-    # as ave.network.address.is_loopback, which is of a higher layer
-    import ipaddress  # noqa: PLC0415 - as pymysql
-
-    try:
-        return host == "localhost" or ipaddress.ip_address(host.strip("[]")).is_loopback
-    except ValueError:
-        return False
+    return {**given, "tls": way_to(host, tls, insecure=insecure)}

@@ -8,8 +8,8 @@ COUCH = "ave/lab/stores/couchdb/store.py"
 CLIENT = "ave/lab/stores/couchdb/client.py"
 DOCUMENTS = "ave/lab/stores/couchdb/documents.py"
 PUTTING = "ave/lab/stores/sql/putting.py"
-SERVERS = "ave/lab/stores/servers.py"
 TABLES = "ave/lab/stores/sql/tables.py"
+TLS = "ave/tls.py"
 VALUES = "ave/lab/stores/sql/values.py"
 
 TEST_COUCH = "tests/lab/stores/test_couchdb.py"
@@ -48,7 +48,7 @@ DELIVERY = [
         f"{TEST_COUCH} -k s11",
     ),
     Mutant(
-        *("C5", "a certificate is not looked at", SERVERS),
+        *("C5", "a certificate is not looked at", TLS),
         "    assert context is not None\n    if insecure:\n",
         "    assert context is not None\n    if True:\n",
         f"{TEST_COUCH} -k s14",

@@ -7,18 +7,16 @@ Nothing leaves this machine in the clear, or to a server that has not proved its
 from __future__ import annotations
 
 import logging
-import ssl
 from typing import TYPE_CHECKING
 from urllib.parse import parse_qsl, unquote, urlsplit
 
 import msgspec
 
 from ave.exceptions import ConfigError
-from ave.network.address import is_loopback
-from ave.network.tls import client_context
+from ave.tls import is_loopback, way_to
 
 if TYPE_CHECKING:
-    from collections.abc import Collection
+    import ssl
 
 __all__ = ["Server", "parse"]
 
@@ -36,7 +34,6 @@ class Server(msgspec.Struct, frozen=True):
         user, password: as whom; None for nobody.
         path: what is behind the host, unquoted, without slashes around it.
         tls: how the connection is protected; None for not at all.
-        options: what else is behind the `?`.
     """
 
     scheme: str
@@ -46,7 +43,6 @@ class Server(msgspec.Struct, frozen=True):
     password: str | None
     path: str
     tls: ssl.SSLContext | None
-    options: dict[str, str]
 
     @property
     def place(self) -> str:
@@ -58,7 +54,7 @@ class Server(msgspec.Struct, frozen=True):
         return f"Server({self.place}, user={self.user!r})"
 
 
-def parse(url: str, port: int, *, options: Collection[str] = (), quiet: bool = False) -> Server:
+def parse(url: str, port: int, *, quiet: bool = False) -> Server:
     """Read `scheme://[user:password@]host[:port]/path[?tls=...][&insecure=true]`.
 
     `tls=` is the path of the certificates to trust, or `system`; left out, it is `system` for all hosts but this one.
@@ -67,7 +63,6 @@ def parse(url: str, port: int, *, options: Collection[str] = (), quiet: bool = F
     Args:
         url: as above.
         port: where such servers listen unless the URL says it.
-        options: names that are allowed behind the `?` besides.
         quiet: do not log that the way is insecure: for those who only read.
 
     Raises:
@@ -82,10 +77,13 @@ def parse(url: str, port: int, *, options: Collection[str] = (), quiet: bool = F
         raise ConfigError(f"{shown}: {error}") from error
     if not parts.hostname:
         raise ConfigError(f"{shown} must be {parts.scheme}://host:port/name")
-    unknown = sorted(set(given) - _OPTIONS - set(options))
+    unknown = sorted(set(given) - _OPTIONS)
     if unknown:
-        known = ", ".join(sorted(_OPTIONS | set(options)))
-        raise ConfigError(f'{shown}: unknown option "{unknown[0]}"; known: {known}')
+        raise ConfigError(f'{shown}: unknown option "{unknown[0]}"; known: {", ".join(sorted(_OPTIONS))}')
+    tls, insecure = given.get("tls", ""), given.get("insecure") == "true"
+    if insecure and not is_loopback(parts.hostname) and not quiet:
+        what = "whoever answers is believed" if tls else "everything is sent in the clear"
+        log.warning("%s: INSECURE: %s", shown, what, extra={"action": "insecure"})
     return Server(
         scheme=parts.scheme,
         host=parts.hostname,
@@ -93,20 +91,5 @@ def parse(url: str, port: int, *, options: Collection[str] = (), quiet: bool = F
         user=None if parts.username is None else unquote(parts.username),
         password=None if parts.password is None else unquote(parts.password),
         path=unquote(parts.path).strip("/"),
-        tls=_protection(shown, parts.hostname, given.pop("tls", ""), given.pop("insecure", "") == "true", quiet=quiet),
-        options=given,
+        tls=way_to(parts.hostname, tls, insecure=insecure),
     )
-
-
-def _protection(shown: str, host: str, tls: str, insecure: bool, *, quiet: bool) -> ssl.SSLContext | None:
-    if insecure and not is_loopback(host) and not quiet:
-        what = "whoever answers is believed" if tls else "everything is sent in the clear"
-        log.warning("%s: INSECURE: %s", shown, what, extra={"action": "insecure"})
-    if not tls and (insecure or is_loopback(host)):
-        return None
-    context = client_context(True if tls in {"", "system"} else tls)
-    assert context is not None
-    if insecure:
-        context.check_hostname = False
-        context.verify_mode = ssl.CERT_NONE
-    return context

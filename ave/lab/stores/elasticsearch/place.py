@@ -11,7 +11,7 @@ import msgspec
 
 from ave.exceptions import ConfigError
 from ave.lab.stores.elasticsearch.templates import LOCUST
-from ave.network.address import is_loopback
+from ave.tls import is_loopback
 
 __all__ = ["PORT", "Place"]
 

@@ -7,8 +7,7 @@ import pytest
 from ave.exceptions import ConfigError
 from ave.lab.stores import servers
 from ave.lab.stores.elasticsearch.place import Place
-from ave.network.address import is_loopback
-from ave.report import oursql
+from ave.tls import is_loopback, way_to
 
 #: Names that begin like an address of this machine and may be anybody's.
 EVIL = ["127.evil.example", "127.0.0.1.evil.example", "localhost.evil.example", "127.1.example", "::1.example"]
@@ -30,5 +29,5 @@ def test_s14_a_name_that_only_looks_like_this_machine_gets_nothing_in_the_clear(
     assert Place.of(f"elasticsearch://{host}").nodes == (f"https://{host}:9200",)
     with pytest.raises(ConfigError, match="clear text"):
         Place.of(f"elasticsearch+http://{host}")
-    assert oursql._context(host, None, insecure=False) is not None
-    assert oursql._context("127.0.0.1", None, insecure=False) is None
+    assert way_to(host, None, insecure=False) is not None
+    assert way_to("127.0.0.1", None, insecure=False) is None
