@@ -8,7 +8,6 @@ import os
 import pytest
 
 import vcsjob
-from ave import home as homes
 from ave.spool import frames, reader
 from vcsjob import ci
 
@@ -66,9 +65,7 @@ def home(tmp_path, monkeypatch):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("AVE_HOME", str(tmp_path / "home"))
     monkeypatch.setenv("LANG", "C.UTF-8")
-    homes.forget()
-    yield tmp_path / "home"
-    homes.forget()
+    return tmp_path / "home"
 
 
 @pytest.fixture
