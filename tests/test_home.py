@@ -16,9 +16,6 @@ def nothing_known(monkeypatch, tmp_path):
     monkeypatch.delenv("AVE_HOME", raising=False)
     monkeypatch.setattr(homes, "USER_FILE", str(tmp_path / "user"))
     monkeypatch.setenv("HOME", "/home/of/this/user")
-    homes.forget()
-    yield
-    homes.forget()
 
 
 @pytest.fixture

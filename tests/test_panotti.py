@@ -14,32 +14,20 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ave import home as homes
-from ave import panotti
 from ave.panotti import shout
-from ave.spool import writer
 from ave.testing import children, read_spool
+from tests.forgetting import forget
 
 ROOT = str(Path(__file__).parents[1])
 GUID = "guid-1234567890"
 
 
-def forget():
-    writer.close()
-    writer._emitters.clear()
-    panotti._told.clear()
-    panotti._enabled.clear()
-    homes.forget()
-
-
 @pytest.fixture(autouse=True)
 def home(tmp_path, monkeypatch):
     """A home in which shouts are wanted."""
-    forget()
     monkeypatch.setenv("AVE_HOME", str(tmp_path))
     configure(tmp_path, '{"enabled": true}')
-    yield tmp_path
-    forget()
+    return tmp_path
 
 
 def configure(home, content):

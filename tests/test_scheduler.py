@@ -14,27 +14,18 @@ from pathlib import Path
 
 import pytest
 
-from ave import context, panotti, scheduler
-from ave import home as homes
+from ave import context, scheduler
 from ave.exceptions import AveException, UsageError
 from ave.lab.config import bootstrap
 from ave.network import Control, RemoteControl, find_free_port
 from ave.panotti import shout
 from ave.scheduler import link, new_guid, work
-from ave.spool import writer
 from ave.testing import read_spool
+from tests.forgetting import forget
 
 ROOT = str(Path(__file__).parents[1])
 GUID = "run-0123456789"
 OTHER = "flash-0123456789"
-
-
-def forget():
-    writer.close()
-    writer._emitters.clear()
-    panotti._enabled.clear()
-    scheduler._told.clear()
-    homes.forget()
 
 
 @pytest.fixture(autouse=True)
@@ -44,10 +35,9 @@ def home(tmp_path, monkeypatch):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("AVE_HOME", str(tmp_path))
     monkeypatch.setenv("PYTHONPATH", ROOT)
-    forget()
+    monkeypatch.setattr(scheduler, "_told", set())
     bootstrap(str(tmp_path))
-    yield tmp_path
-    forget()
+    return tmp_path
 
 
 @pytest.fixture

@@ -10,10 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from ave import home as homes
-from ave import spool
 from ave.exceptions import AveException, ConfigError, FormatError, SpoolFull, UsageError
-from ave.spool import writer
 from ave.testing import read_spool
 from ave.workspace import Workspace
 
@@ -21,21 +18,13 @@ GUID = "guid-of-the-run"
 SUITE = '<testsuite name="s"><testcase name="a"/><testcase name="b"><failure message="m"/></testcase></testsuite>'
 
 
-def forget():
-    spool.close()
-    writer._emitters.clear()
-    homes.forget()
-
-
 @pytest.fixture(autouse=True)
 def home(tmp_path, monkeypatch):
-    forget()
     path = tmp_path / "home"
     path.mkdir()
     monkeypatch.setenv("AVE_HOME", str(path))
     monkeypatch.delenv("VCSJOB_GUID", raising=False)
-    yield path
-    forget()
+    return path
 
 
 @pytest.fixture

@@ -1,13 +1,16 @@
-"""What all fault tests share: a home of their own, nothing remembered between them, and the seed at the end."""
+"""What all fault tests share: a home of their own, the parts of a lab, and the seed at the end."""
 
 from __future__ import annotations
 
 import pytest
+from delivering import served  # noqa: F401 - a fixture, as are those below
+from forked import drain, fork, job, logd  # noqa: F401
 from scale import SCALE, SEED
+from scene import scene  # noqa: F401
 
 from ave import home as homes
-from ave import panotti
-from ave.spool import writer
+from tests.forgetting import forget
+from tests.network.conftest import call, fds, serve  # noqa: F401
 
 
 def pytest_terminal_summary(terminalreporter):
@@ -16,13 +19,10 @@ def pytest_terminal_summary(terminalreporter):
 
 @pytest.fixture(autouse=True)
 def home(tmp_path, monkeypatch):
-    """A home that exists; the spool of earlier tests is closed and forgotten."""
-    _forget()
+    """A home that exists."""
     monkeypatch.setenv("AVE_HOME", str(tmp_path / "home"))
     (tmp_path / "home").mkdir()
-    yield tmp_path / "home"
-    monkeypatch.undo()
-    _forget()
+    return tmp_path / "home"
 
 
 @pytest.fixture
@@ -39,14 +39,6 @@ def settings(home):
         directory = home / ".ave" / "config"
         directory.mkdir(parents=True, exist_ok=True, mode=0o700)
         (directory / "panotti.json").write_text(homes.json.dumps({"enabled": True, "spool": spool}))
-        _forget()
+        forget()
 
     return write
-
-
-def _forget():
-    writer.close()
-    writer._emitters.clear()
-    panotti._told.clear()
-    panotti._enabled.clear()
-    homes.forget()

@@ -13,7 +13,7 @@ import threading
 from contextlib import suppress
 
 import pytest
-from forked import GUID, configure
+from forked import GUID, assert_balances, configure
 
 from ave import spool
 from ave.exceptions import StoreUnavailable
@@ -163,3 +163,18 @@ def _is_ours(path):
 def letters(home):
     """Return the files of dead letters."""
     return list((home / ".ave/spool/dead").glob("*/letters"))
+
+
+def assert_delivered_once(home, url, wanted, numbers=numbers):
+    """Assert that a store has so many records, each once, by `numbers(url)`, and nothing else was emitted or buried."""
+    assert numbers(url) == list(range(wanted))
+    assert letters(home) == []
+    assert len(assert_balances(home).rows) == 1, "records of one kind are all there was"
+
+
+def assert_all_comes_once(home, served, url, wanted, numbers=numbers):
+    """Wait until all is stored and the spool is empty; assert that each record is there once."""
+    wait_until_stored(url, wanted)
+    wait_until(lambda: is_delivered(home), SOON_S)
+    served.drain()
+    assert_delivered_once(home, url, wanted, numbers)

@@ -202,7 +202,7 @@ def stored(home, database=DATABASE, guid=GUID):
     return {id_: (kind, json.loads(body)) for id_, kind, body in rows}
 
 
-def balances(home, guid=GUID, *, gaps=(), rows=True):
+def assert_balances(home, guid=GUID, *, gaps=(), rows=True):
     """Assert that the audit of a run balances to zero with nothing on the way; return it.
 
     Args:
@@ -219,7 +219,7 @@ def balances(home, guid=GUID, *, gaps=(), rows=True):
     return found
 
 
-def nothing_lost_nothing_twice(home, database=DATABASE, unsaid=0):
+def assert_nothing_lost_nothing_twice(home, database=DATABASE, unsaid=0):
     """Assert that what jobs were told is kept is stored, once; `unsaid`: jobs killed before they noted their last."""
     wanted = kept(home)
     there = [(body["job"], body["n"]) for _, body in stored(home, database).values() if "job" in body]

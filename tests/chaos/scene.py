@@ -7,7 +7,7 @@ import shutil
 from pathlib import Path
 
 import pytest
-from forked import DATABASE, balances, configure, segments, stored
+from forked import DATABASE, assert_balances, configure, segments, stored
 
 from ave import home as homes
 from ave.lab.logd.letters import DeadLetters
@@ -36,7 +36,7 @@ def scene(home, logd):
     return make
 
 
-def check(home, spool):
+def assert_scene_is_stored(home, spool):
     """Assert that everything of the scene is where it belongs, once."""
     expected = {f"{name(1)}-{seq}" for seq in range(1, 21)} | {f"{name(2)}-1", f"{name(3)}-1", f"{name(3)}-3"}
     for database in STORES:
@@ -49,5 +49,5 @@ def check(home, spool):
         assert [letter.record.id for letter in DeadLetters(spool, store).read()] == [f"{name(2)}-2"]
     assert len(os.listdir(f"{spool}/dead")) == 2
     assert segments(home) == []
-    found = balances(home, gaps=[(name(3), 2, 2)])
+    found = assert_balances(home, gaps=[(name(3), 2, 2)])
     assert [row.emitted for row in found.rows if row.kind == "shout"] == [24]

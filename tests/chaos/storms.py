@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import signal
 
-from delivering import Emitting, is_delivered, letters, wait_until_stored
-from forked import balances
+from delivering import Emitting, assert_all_comes_once, letters, wait_until_stored
 from scale import dice, scaled
 
 from ave.exceptions import StoreUnavailable
@@ -55,7 +54,7 @@ def both_killed(server, served, emitting):
 FAULTS = (killed, restarted, stopped, logd_killed, both_killed)
 
 
-def storm(name, home, served, server, url, numbers, *, pace_s=0.002):
+def assert_storm_is_survived(name, home, served, server, url, numbers, *, pace_s=0.002):
     """Let everything happen; then all records are stored, each once. `numbers(url)` are those that are stored."""
     random = dice(f"storm {name}")
     served.begin()
@@ -64,15 +63,10 @@ def storm(name, home, served, server, url, numbers, *, pace_s=0.002):
         for fault in [*FAULTS, *random.choices(FAULTS, k=scaled(40) - 4)]:
             fault(server, served, emitting)
             emitting.wait_for(scaled(200))
-    wait_until_stored(url, emitting.count)
-    wait_until(lambda: is_delivered(home), 60)
-    served.drain()
-    assert numbers(url) == list(range(emitting.count))
-    assert letters(home) == []
-    balances(home)
+    assert_all_comes_once(home, served, url, emitting.count, numbers)
 
 
-def refuse_until_mended(home, served, url, mend, numbers):
+def assert_refused_until_mended(home, served, url, mend, numbers):
     """Let ave-logd be refused; nothing is buried, and after `mend()` all is delivered."""
     with Emitting(home, 0.01) as emitting:
         served.begin()
@@ -82,11 +76,7 @@ def refuse_until_mended(home, served, url, mend, numbers):
         assert letters(home) == []
         mend()
         wait_until_stored(url, 1)
-    wait_until_stored(url, emitting.count)
-    served.drain()
-    assert numbers(url) == list(range(emitting.count))
-    assert letters(home) == []
-    balances(home)
+    assert_all_comes_once(home, served, url, emitting.count, numbers)
 
 
 def put_through_faults(store, proxy, name, full, *, client_bytes, server_bytes):

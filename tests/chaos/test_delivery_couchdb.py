@@ -1,11 +1,10 @@
 """R8, R9, R13: a CouchDB-protocol server that dies, hangs, restarts and refuses: nothing lost, nothing twice."""
 
-# ruff: noqa: F811 - the names of fixtures that are imported
 from __future__ import annotations
 
 import pytest
-from delivering import everything_to, numbers, served  # noqa: F401 - a fixture
-from storms import put_through_faults, refuse_until_mended, storm
+from delivering import everything_to, numbers
+from storms import assert_refused_until_mended, assert_storm_is_survived, put_through_faults
 
 from ave.lab.stores import open_store
 from ave.lab.stores.couchdb import client
@@ -27,7 +26,7 @@ def test_couchdb_in_a_storm_gets_everything_once(home, served, server):
     url = servers_couchdb.url(server)
     everything_to(home, url)
     # its views are made at some hundred documents a second
-    storm("couchdb", home, served, server, url, numbers, pace_s=0.01)
+    assert_storm_is_survived("couchdb", home, served, server, url, numbers, pace_s=0.01)
 
 
 def test_couchdb_that_refuses_the_password_gets_everything_once_it_is_mended(home, served, server):
@@ -39,7 +38,7 @@ def test_couchdb_that_refuses_the_password_gets_everything_once_it_is_mended(hom
         served.end()
         served.begin()
 
-    refuse_until_mended(home, served, url, mend, numbers)
+    assert_refused_until_mended(home, served, url, mend, numbers)
 
 
 def test_r8_ambiguous_answers_of_couchdb_are_harmless(server, monkeypatch):

@@ -1,13 +1,12 @@
 """Logstash that stalls, resets and vanishes: best effort means that all comes, some of it twice, and nobody waits."""
 
-# ruff: noqa: F811 - the names of fixtures that are imported
 from __future__ import annotations
 
 from collections import Counter
 
 import pytest
-from delivering import Emitting, emit, is_delivered, letters, numbers, served  # noqa: F401
-from forked import DATABASE, balances, configure
+from delivering import Emitting, emit, is_delivered, letters, numbers
+from forked import DATABASE, assert_balances, configure
 from scale import dice, scaled
 
 from ave import spool
@@ -69,7 +68,7 @@ def test_whatever_it_does_all_comes_and_the_other_store_does_not_notice(home, se
     served.drain()
     assert numbers(embedded(home)) == sorted(wanted)
     assert letters(home) == []
-    balances(home)
+    assert_balances(home)
 
 
 def test_events_keep_their_order_where_nothing_goes_wrong(home, served, sink):
@@ -79,7 +78,7 @@ def test_events_keep_their_order_where_nothing_goes_wrong(home, served, sink):
     wait_until(lambda: is_delivered(home), 60)
     assert [event["body"]["n"] for event in sink.events if event["kind"] == "shout"] == list(range(total))
     assert len({event["id"] for event in sink.events}) == len(sink.events)
-    balances(home)
+    assert_balances(home)
 
 
 @pytest.mark.parametrize("fault", [Fault(reset_after=3000, to="server"), Fault(cut_after=3000, to="server")], ids=str)
@@ -94,4 +93,4 @@ def test_what_a_network_breaks_on_the_way_is_sent_again(home, served, fault):
         wait_until(lambda: is_delivered(home), 120)
         assert proxy.happened == scaled(50)
         assert arrived(sink).keys() == set(range(total))
-        balances(home)
+        assert_balances(home)

@@ -1,11 +1,10 @@
 """R8, R9, R13: MariaDB that dies, hangs, restarts and refuses under ave-logd: nothing lost, nothing twice."""
 
-# ruff: noqa: F811 - the names of fixtures that are imported
 from __future__ import annotations
 
 import pytest
-from delivering import Emitting, everything_to, numbers, served  # noqa: F401 - a fixture
-from storms import put_through_faults, refuse_until_mended, storm
+from delivering import Emitting, everything_to, numbers
+from storms import assert_refused_until_mended, assert_storm_is_survived, put_through_faults
 
 from ave import spool
 from ave.lab.stores import open_store
@@ -49,7 +48,7 @@ def rows(url):
 def test_mariadb_in_a_storm_gets_every_row_once(home, served, server, measuring):
     url = servers_mariadb.url(server)
     everything_to(home, url)
-    storm("mariadb", home, served, server, url, rows)
+    assert_storm_is_survived("mariadb", home, served, server, url, rows)
     counted = server.execute("USE ave", "SELECT COUNT(*), COUNT(DISTINCT ave_id) FROM boots_1")[0]
     assert counted[0] == counted[1] > 0
 
@@ -60,7 +59,7 @@ def test_mariadb_that_refuses_the_password_gets_everything_once_it_is_mended(hom
     user = f"ALTER USER {servers_mariadb.USER}@'127.0.0.1' IDENTIFIED BY "
     server.execute(user + "'another'")
     password = servers_mariadb.PASSWORD.replace("'", "''")
-    refuse_until_mended(home, served, url, lambda: server.execute(user + f"'{password}'"), numbers)
+    assert_refused_until_mended(home, served, url, lambda: server.execute(user + f"'{password}'"), numbers)
 
 
 def test_r8_ambiguous_answers_of_mariadb_are_harmless(server, monkeypatch):

@@ -1,6 +1,5 @@
 """Delivery into real OpenSearch nodes that are killed, stopped, blocked and lost: nothing lost, nothing twice."""
 
-# ruff: noqa: F811 - the names of fixtures that are imported
 from __future__ import annotations
 
 import signal
@@ -8,19 +7,19 @@ import threading
 
 import pytest
 import requests
-from delivering import (  # noqa: F401 - a fixture
+from delivering import (
     SOON_S,
     Emitting,
+    assert_all_comes_once,
+    assert_delivered_once,
     count,
     emit,
     everything_to,
     is_delivered,
     letters,
-    numbers,
-    served,
     wait_until_stored,
 )
-from forked import at_point, balances, drain, fork, logd, points  # noqa: F401 - some are fixtures
+from forked import at_point, points
 from scale import SCALE, dice, scaled
 
 from ave import spool
@@ -34,12 +33,6 @@ pytestmark = pytest.mark.slow
 def url():
     with servers_opensearch.fresh() as one:
         yield one
-
-
-def all_is_there_once(home, url, wanted):
-    assert numbers(url) == list(range(wanted))
-    assert letters(home) == []
-    assert {row.kind: row.stored for row in balances(home).rows}.keys() == {"shout"}
 
 
 def test_a_server_that_is_killed_stopped_and_blocked_gets_everything_once(home, served, url):
@@ -77,10 +70,7 @@ def test_a_server_that_is_killed_stopped_and_blocked_gets_everything_once(home, 
         for fault in [*faults, *random.choices(faults, k=scaled(20) - 2)]:
             fault(emitting)
             emitting.wait_for(scaled(300))
-    wait_until_stored(url, emitting.count)
-    wait_until(lambda: is_delivered(home), SOON_S)
-    served.drain()
-    all_is_there_once(home, url, emitting.count)
+    assert_all_comes_once(home, served, url, emitting.count)
     assert "takes nothing, its records wait" in served.said()
 
 
@@ -97,7 +87,7 @@ def test_r6_ave_logd_may_die_at_every_point(home, url, logd, drain, point):
         first = logd("--once", fault=at_point(point, reached))
         assert first.wait() in {-signal.SIGKILL, 0}, first.said()
     drain()
-    all_is_there_once(home, url, 3000)
+    assert_delivered_once(home, url, 3000)
 
 
 def primary_of(nodes):
@@ -129,7 +119,7 @@ def test_one_node_of_three_is_lost_in_the_middle_and_no_record_with_it(home, ser
         wait_until(lambda: is_delivered(home), 2 * SOON_S)
         served.drain()
         left = "elasticsearch://" + ",".join(f"127.0.0.1:{node.port}" for node in rest)
-        all_is_there_once(home, left, total)
+        assert_delivered_once(home, left, total)
 
 
 def test_a_server_that_refuses_who_we_are_holds_the_queue_and_buries_nothing(home, served):

@@ -1,23 +1,12 @@
 """R10, R12: several real servers under one ave-logd, and many ave-logd before one server."""
 
-# ruff: noqa: F811 - the names of fixtures that are imported
 from __future__ import annotations
 
 import signal
 
 import pytest
-from delivering import (  # noqa: F401 - a fixture
-    SOON_S,
-    Logd,
-    emit,
-    everything_to,
-    is_delivered,
-    letters,
-    numbers,
-    served,
-    wait_until_stored,
-)
-from forked import GUID, balances, configure
+from delivering import SOON_S, Logd, emit, everything_to, is_delivered, letters, numbers, wait_until_stored
+from forked import GUID, assert_balances, configure
 from scale import scaled
 
 from ave import spool
@@ -68,7 +57,7 @@ def test_r10_a_server_that_is_dead_or_hangs_delays_no_other(home, served, number
     assert measured(url) == total + 1
     assert numbers(panotti) == list(range(total))
     assert letters(home) == []
-    balances(home)
+    assert_balances(home)
     mariadb.remove()
 
 
@@ -96,7 +85,7 @@ def test_r12_many_ave_logd_that_wait_for_one_couchdb_bring_everything_once(home)
             logd.end()
             assert numbers(url, f"run-of-{host.name}") == list(range(total))
             assert letters(host) == []
-            balances(host, f"run-of-{host.name}")
+            assert_balances(host, f"run-of-{host.name}")
     finally:
         for logd in running:
             logd.end(signal.SIGKILL)

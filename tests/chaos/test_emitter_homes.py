@@ -41,7 +41,7 @@ def enable(home):
     (home / ".ave" / "config" / "panotti.json").write_text('{"enabled": true}')
 
 
-def refused(answer, *parts):
+def assert_refused(answer, *parts):
     """Check that append raised, told the cure, and that of all shouts one line came to stderr."""
     (error, text), lines = answer
     assert error in {"SpoolError", "SpoolFull"}
@@ -59,24 +59,24 @@ def test_r19_a_home_that_is_not_there_is_made(emit, home, spool):
 def test_r19_a_file_in_place_of_the_spool_is_told_once(emit, home):
     enable(home)
     (home / ".ave" / "spool").write_text("")
-    assert refused(emit(), ".ave/spool", "ave doctor")
+    assert assert_refused(emit(), ".ave/spool", "ave doctor")
 
 
 def test_r19_a_file_in_place_of_dot_ave_ends_nothing(emit, home):
     (home / ".ave").write_text("")
-    refused(emit(), ".ave/spool", "ave doctor")
+    assert_refused(emit(), ".ave/spool", "ave doctor")
 
 
 def test_r19_a_file_in_place_of_the_home_ends_nothing(emit, home):
     home.rmdir()
     home.write_text("")
-    refused(emit(), ".ave/spool", "ave doctor")
+    assert_refused(emit(), ".ave/spool", "ave doctor")
 
 
 def test_r19_a_dangling_link_in_place_of_the_spool_is_told_once(emit, home):
     enable(home)
     (home / ".ave" / "spool").symlink_to("nowhere")
-    assert refused(emit(), ".ave/spool", "ave doctor")
+    assert assert_refused(emit(), ".ave/spool", "ave doctor")
 
 
 def test_r19_a_link_to_a_directory_elsewhere_is_followed(emit, home, tmp_path):
@@ -92,14 +92,14 @@ def test_r19_a_read_only_file_system_is_told_once(emit, home):
     mount = ["mount", "--bind", "-o", "ro", str(home), str(home)]
     if not shutil.which("unshare") or subprocess.run([*ALONE, *mount], capture_output=True).returncode:
         pytest.skip("mounting a file system read-only is not permitted here")
-    assert refused(emit(*mount, before=ALONE), "Read-only file system", "ave doctor")
+    assert assert_refused(emit(*mount, before=ALONE), "Read-only file system", "ave doctor")
 
 
 def test_r19_a_full_inode_table_is_told_once(emit, home):
     mount = ["mount", "-t", "tmpfs", "-o", "nr_inodes=2", "tmpfs", str(home)]
     if not shutil.which("unshare") or subprocess.run([*ALONE, *mount], capture_output=True).returncode:
         pytest.skip("mounting a small file system is not permitted here")
-    refused(emit(*mount, before=ALONE), "free some space")
+    assert_refused(emit(*mount, before=ALONE), "free some space")
 
 
 @is_root
@@ -109,7 +109,7 @@ def test_r19_somebody_elses_spool_is_not_written_to(emit, home, spool, tmp_path)
     for path in (tmp_path, *tmp_path.parents[:2], home, home / ".ave", home / ".ave" / "config", Path(spool)):
         os.chmod(path, 0o711 if path in tmp_path.parents else 0o755)
     os.chmod(spool, 0o777)
-    lines = refused(emit("--user", str(NOBODY)), "belongs to user 0", "AVE_HOME")
+    lines = assert_refused(emit("--user", str(NOBODY)), "belongs to user 0", "AVE_HOME")
     assert len(lines) == 1
     assert os.listdir(spool) == []
 
@@ -123,7 +123,7 @@ def test_r19_a_spool_that_may_not_be_written_is_told_once(emit, home, spool, tmp
     for path in (home, home / ".ave", home / ".ave" / "config", spool):
         os.chown(path, NOBODY, NOBODY)
     os.chmod(spool, 0o500)
-    assert refused(emit("--user", str(NOBODY)), "Permission denied", "ave doctor")
+    assert assert_refused(emit("--user", str(NOBODY)), "Permission denied", "ave doctor")
 
 
 @is_root
@@ -146,14 +146,14 @@ def test_r19_nobody_else_reads_or_removes_a_segment(emit, home, spool):
 
 @is_root
 def test_r19_no_home_at_all_is_told_once(emit):
-    lines = refused(emit("--user", "54321", AVE_HOME=None), "there is no home directory", "AVE_HOME")
+    lines = assert_refused(emit("--user", "54321", AVE_HOME=None), "there is no home directory", "AVE_HOME")
     assert len(lines) == 1
 
 
 def test_r19_a_broken_user_file_is_told_once(emit, tmp_path):
     user_file = tmp_path / "user"
     user_file.write_text('{"home": 7}')
-    assert refused(emit(AVE_HOME=None, user_file=user_file), str(user_file), "must be an absolute path")
+    assert assert_refused(emit(AVE_HOME=None, user_file=user_file), str(user_file), "must be an absolute path")
 
 
 def test_r19_the_user_file_names_the_home(emit, home, spool, tmp_path):

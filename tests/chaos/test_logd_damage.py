@@ -12,7 +12,7 @@ import time
 from pathlib import Path
 
 import pytest
-from forked import balances, drain, fork, logd, segments, stored  # noqa: F401 - some are fixtures
+from forked import assert_balances, segments, stored
 from scale import dice, scaled
 
 from ave import home as homes
@@ -24,8 +24,6 @@ from ave.record import KINDS, Query, segment_of, seq_of
 from ave.spool import frames, reader
 from ave.testing import wait_until
 from tests.lab.logd.segments import fields, footer, header, line, name, record
-
-# ruff: noqa: F811 - the names of fixtures that are imported
 
 pytestmark = pytest.mark.slow
 
@@ -77,7 +75,7 @@ def test_r3_a_torn_tail_costs_only_the_unfinished_record(home, spool, drain):
     drain()
     assert bodies(home) == expected
     assert segments(home) == []
-    balances(home)
+    assert_balances(home)
 
 
 # R4
@@ -145,7 +143,7 @@ def test_r4_damage_costs_the_records_it_hit_and_no_wrong_one_is_delivered(spoil,
         for id_ in missing
         if segment_of(id_) not in endless or seq_of(id_) < last.get(segment_of(id_), 0)
     }
-    balances(home, gaps=_as_ranges(gaps))
+    assert_balances(home, gaps=_as_ranges(gaps))
     assert segments(home) == []
 
 
@@ -355,9 +353,9 @@ def test_r14_what_is_removed_from_the_spool_is_named(what, home, spool, drain):
         for number in random.sample(sorted(counts), len(counts) // 2):
             os.unlink(reader.path(spool, name(number)))
             gaps.append((name(number), 1, counts[number]))
-        assert not balances(home, gaps=gaps, rows=False).ok, "seen before ave-logd sees it"
+        assert not assert_balances(home, gaps=gaps, rows=False).ok, "seen before ave-logd sees it"
     drain()
-    found = balances(home, gaps=gaps, rows=what == "record")
+    found = assert_balances(home, gaps=gaps, rows=what == "record")
     assert not found.ok
     [emitted] = [row.emitted for row in found.rows if row.kind == "shout"]
     assert emitted == sum(counts.values()) - (len(gaps) if what == "record" else 0)

@@ -1,6 +1,5 @@
 """R6: ave-logd may die anywhere; what it left is taken up by the next start, with nothing lost and nothing twice."""
 
-# ruff: noqa: F811 - the names of fixtures that are imported
 from __future__ import annotations
 
 import os
@@ -8,23 +7,19 @@ import shutil
 import signal
 
 import pytest
-from forked import (  # noqa: F401 - some are fixtures
+from forked import (
     CALLS,
     around_call,
+    assert_balances,
+    assert_nothing_lost_nothing_twice,
     at_point,
-    balances,
     die,
-    drain,
-    fork,
-    job,
     kept,
-    logd,
-    nothing_lost_nothing_twice,
     points,
     segments,
 )
 from scale import SCALE, dice, scaled
-from scene import check, scene  # noqa: F401 - a fixture
+from scene import assert_scene_is_stored
 
 from ave.testing import wait_until
 
@@ -44,7 +39,7 @@ def dies(home, scene, logd, drain):
         code = first.wait()
         assert code in {-signal.SIGKILL, 0}, first.said()
         drain()
-        check(home, spool)
+        assert_scene_is_stored(home, spool)
         return code == -signal.SIGKILL
 
     return run
@@ -80,7 +75,7 @@ def test_r6_what_it_removed_is_not_taken_for_lost_even_if_the_cursors_are(home, 
     assert logd("--once", fault=at_point("segment-unlinked", 1)).wait() == -signal.SIGKILL
     shutil.rmtree(f"{spool}/cursors")
     drain()
-    check(home, spool)
+    assert_scene_is_stored(home, spool)
 
 
 def test_r6_it_may_die_at_any_moment_while_jobs_emit(home, logd, drain, job):
@@ -98,9 +93,9 @@ def test_r6_it_may_die_at_any_moment_while_jobs_emit(home, logd, drain, job):
         assert one.wait() == 0, one.said()
     drain()
     assert len(kept(home)) > scaled(300)
-    nothing_lost_nothing_twice(home)
+    assert_nothing_lost_nothing_twice(home)
     assert segments(home) == []
-    balances(home)
+    assert_balances(home)
 
 
 def _age(pid):

@@ -1,6 +1,5 @@
 """R22: SIGTERM at any moment loses nothing and ends within 5 s; a broken configuration changes nothing."""
 
-# ruff: noqa: F811 - the names of fixtures that are imported
 from __future__ import annotations
 
 import os
@@ -14,19 +13,7 @@ from pathlib import Path
 from threading import Event
 
 import pytest
-from forked import (  # noqa: F401 - some are fixtures
-    DATABASE,
-    balances,
-    drain,
-    fork,
-    job,
-    kept,
-    logd,
-    nothing_lost_nothing_twice,
-    segments,
-    stored,
-    write_settings,
-)
+from forked import DATABASE, assert_balances, assert_nothing_lost_nothing_twice, kept, segments, stored, write_settings
 from scale import dice, scaled
 
 from ave import home as homes
@@ -78,9 +65,9 @@ def test_r22_a_sigterm_at_any_moment_loses_nothing_and_ends_in_time(home, logd, 
         one.send(signal.SIGTERM)
         assert one.wait() == 0
     drain()
-    nothing_lost_nothing_twice(home)
+    assert_nothing_lost_nothing_twice(home)
     assert segments(home) == []
-    balances(home)
+    assert_balances(home)
 
 
 def test_r22_a_store_that_hangs_does_not_hold_up_the_end(home, logd, job, drain):
@@ -102,9 +89,9 @@ def test_r22_a_store_that_hangs_does_not_hold_up_the_end(home, logd, job, drain)
     assert "embedded does not answer; ending without it" in serving.said()
     drain()
     assert len(stored(home)) == 200
-    nothing_lost_nothing_twice(home)
+    assert_nothing_lost_nothing_twice(home)
     assert segments(home) == []
-    balances(home)
+    assert_balances(home)
 
 
 def test_r22_a_storm_of_signals_is_weathered(home, logd):
@@ -138,8 +125,8 @@ def test_r22_the_program_itself_ends_well_however_early_it_is_told(home, job, dr
             assert time.monotonic() - began <= 5.0
     drain()
     assert len(stored(home)) == 200
-    nothing_lost_nothing_twice(home)
-    balances(home)
+    assert_nothing_lost_nothing_twice(home)
+    assert_balances(home)
 
 
 def _takes_signals(pid):
@@ -200,5 +187,5 @@ def test_r22_a_reload_of_a_broken_configuration_keeps_the_old_one(broken, home, 
     assert serving.wait() == 0
     os.unlink(homes.config_file(BROKEN[broken][0], str(home)))
     write_settings(home, "panotti", '{"enabled": true}')
-    nothing_lost_nothing_twice(home)
-    balances(home)
+    assert_nothing_lost_nothing_twice(home)
+    assert_balances(home)

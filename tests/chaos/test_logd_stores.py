@@ -11,16 +11,12 @@ from contextlib import closing, contextmanager
 from pathlib import Path
 
 import pytest
-from forked import (  # noqa: F401 - some are fixtures
+from forked import (
     GUID,
-    balances,
+    assert_balances,
+    assert_nothing_lost_nothing_twice,
     configure,
-    drain,
-    fork,
-    job,
     kept,
-    logd,
-    nothing_lost_nothing_twice,
     segments,
     stored,
     write_settings,
@@ -35,8 +31,6 @@ from ave.lab.logd.letters import DeadLetters
 from ave.lab.stores.base import DIFFERENT
 from ave.testing import wait_until
 from tests.lab.logd.segments import footer, header, name, record, write
-
-# ruff: noqa: F811 - the names of fixtures that are imported
 
 pytestmark = pytest.mark.slow
 
@@ -98,10 +92,10 @@ def test_r7_cursors_are_only_an_optimisation(spoil, home, spool, logd, drain, jo
         one.send(signal.SIGTERM)
         assert one.wait() == 0, one.said()
     drain()
-    nothing_lost_nothing_twice(home)
+    assert_nothing_lost_nothing_twice(home)
     assert stored(home) == stored(home, "search.db")
     assert segments(home) == []
-    balances(home)
+    assert_balances(home)
 
 
 # R10
@@ -153,8 +147,8 @@ def test_r10_a_dead_store_delays_no_other_and_gets_it_all_later(dead, home, logd
     wait_until(lambda: len(stored(home, "search.db")) == count, 30)
     serving.send(signal.SIGTERM)
     assert serving.wait() == 0
-    nothing_lost_nothing_twice(home)
-    balances(home)
+    assert_nothing_lost_nothing_twice(home)
+    assert_balances(home)
 
 
 # R11
@@ -186,14 +180,14 @@ def test_r11_poison_blocks_nobody_and_is_delivered_after_the_mend(positions, hom
     assert [(letter.record.id, letter.record.body, letter.reason) for letter in dead] == [
         (id_, {"n": position}, DIFFERENT) for id_, position in zip(poison, positions, strict=True)
     ]
-    [row] = balances(home).rows
+    [row] = assert_balances(home).rows
     assert (row.stored["embedded"], row.dead) == (500 - len(poison), len(poison))
 
     with closing(sqlite3.connect(f"{home}/.ave/lab.db")) as db, db:
         db.execute("DELETE FROM records WHERE guid = 'another-run'")
     [again] = retry(str(home), None)
     assert (again.delivered, again.refused, again.why_not) == (len(poison), [], "")
-    [row] = balances(home).rows
+    [row] = assert_balances(home).rows
     assert (row.stored["embedded"], row.dead) == (500, 0)
 
 
@@ -223,7 +217,7 @@ def test_r16_what_the_quota_refused_is_counted_and_balances(home, spool, logd, d
     wait_until(lambda: is_kept("shout", "there is room again"))
     emit.close()
     drain()
-    rows = {row.kind: row for row in balances(home).rows}
+    rows = {row.kind: row for row in assert_balances(home).rows}
     for kind in tried:
         assert (rows[kind].emitted, rows[kind].refused) == (tried[kind], refused[kind])
 
@@ -258,7 +252,7 @@ def test_r17_the_segments_of_forked_jobs_drain_with_nothing_twice(home, fork, lo
     assert sorted(there) == sorted(expected)
     drain()
     assert segments(home) == []
-    balances(home)
+    assert_balances(home)
 
 
 # R13
@@ -335,7 +329,7 @@ def test_r13_it_balances_after_a_mix_of_everything(home, spool, logd, drain, job
     serving.send(signal.SIGTERM)
     assert serving.wait() == 0, serving.said()
     drain()
-    nothing_lost_nothing_twice(home, "search.db", unsaid=killed)
+    assert_nothing_lost_nothing_twice(home, "search.db", unsaid=killed)
     assert stored(home).keys() < stored(home, "search.db").keys(), "metrics are in the other one only"
     assert segments(home) == []
-    balances(home)
+    assert_balances(home)

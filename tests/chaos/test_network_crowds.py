@@ -18,9 +18,6 @@ from wires import HANG_S, KEY, KEYS, Target, connect, hello, messages_of, rss, s
 from ave.network import RemoteControl, server
 from ave.network.codec import encode
 from ave.testing import wait_until
-from tests.network.conftest import call, serve  # noqa: F401 - fixtures
-
-# ruff: noqa: F811 - the names of fixtures that are imported
 
 pytestmark = pytest.mark.slow
 

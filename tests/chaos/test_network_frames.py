@@ -33,10 +33,7 @@ from ave.network.frames import FRAME_LIMIT, HANDSHAKE_LIMIT, Frames, framed
 from ave.network.handshake import ServerHandshake, Session
 from ave.network.loop import Loop
 from ave.network.server import Peer
-from tests.network.conftest import call, serve  # noqa: F401 - fixtures
 from tests.network.original import hmac_md5
-
-# ruff: noqa: F811 - the names of fixtures that are imported
 
 MIB = 1 << 20
 

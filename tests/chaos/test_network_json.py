@@ -16,9 +16,6 @@ from ave.lab.config import bootstrap
 from ave.network import Control, RemoteControl
 from ave.record import joined
 from ave.testing import read_spool, wait_until
-from tests.network.conftest import call, serve  # noqa: F401 - fixtures
-
-# ruff: noqa: F811 - the names of fixtures that are imported
 
 #: The text of a value that is no JSON, or no JSON to us.
 REFUSED = {

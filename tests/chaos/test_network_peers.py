@@ -33,9 +33,6 @@ from ave.network import Control, RemoteControl, disconnect, find_free_port
 from ave.network.codec import encode
 from ave.network.methods import method_table
 from ave.testing import wait_until
-from tests.network.conftest import call, fds, serve  # noqa: F401 - fixtures
-
-# ruff: noqa: F811 - the names of fixtures that are imported
 
 
 def request(method, *vargs):

@@ -35,10 +35,7 @@ from ave.network import RemoteControl
 from ave.network.codec import encode
 from ave.network.frames import framed
 from ave.network.handshake import ServerHandshake
-from tests.network.conftest import call, serve  # noqa: F401 - fixtures
 from tests.network.original import hmac_md5
-
-# ruff: noqa: F811 - the names of fixtures that are imported
 
 
 def make_calls(port, tokens, timeout=HANG_S):

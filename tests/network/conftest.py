@@ -8,7 +8,7 @@ import signal
 import pytest
 
 from ave import home as homes
-from ave import panotti, spool
+from ave import spool
 from ave.exceptions import UsageError
 from ave.lab.config import bootstrap
 from ave.network import RemoteControl, disconnect, find_free_port
@@ -23,16 +23,8 @@ def home(tmp_path, monkeypatch):
     path = str(tmp_path / "home")
     os.mkdir(path)
     monkeypatch.setenv("AVE_HOME", path)
-    forget()
     bootstrap(path)
-    yield path
-    forget()
-
-
-def forget():
-    spool.close()
-    homes.forget()
-    panotti._enabled.clear()
+    return path
 
 
 @pytest.fixture

@@ -9,12 +9,12 @@ import pytest
 from services import KEYS, Bench
 
 from ave import home as homes
-from ave import panotti
 from ave.exceptions import AveException, ConfigError, ConnectionRefused, ConnectionTimeout, Exit, UsageError
 from ave.network import Control, RemoteControl, current_guid, find_free_port
 from ave.network.tracing import new_span, parse_traceparent, sampled
 from ave.panotti import shout
 from ave.testing import wait_until
+from tests.forgetting import forget
 
 GUID = "a-run-of-the-tests"
 
@@ -33,8 +33,7 @@ def configure(home):
         path = homes.config_file("panotti", home)
         with open(path, "w") as file:
             json.dump({"enabled": True, **keys}, file)
-        homes.forget()
-        panotti._enabled.clear()
+        forget()
 
     return write
 

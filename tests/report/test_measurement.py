@@ -14,27 +14,18 @@ from ave import spool
 from ave.exceptions import UsageError
 from ave.report import measurement
 from ave.report.measurement import Table, measure
-from ave.spool import writer
 from ave.testing import read_spool
 from ave.workspace import Workspace
 
 GUID = "guid-of-the-run"
 
 
-def forget():
-    spool.close()
-    writer._emitters.clear()
-    homes.forget()
-    measurement._told.clear()
-
-
 @pytest.fixture(autouse=True)
 def home(tmp_path, monkeypatch):
-    forget()
     monkeypatch.setenv("AVE_HOME", str(tmp_path))
     monkeypatch.setenv("VCSJOB_GUID", GUID)
-    yield tmp_path
-    forget()
+    monkeypatch.setattr(measurement, "_told", set())
+    return tmp_path
 
 
 @pytest.fixture

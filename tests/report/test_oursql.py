@@ -17,13 +17,6 @@ from tests.system import servers_mariadb
 
 
 @pytest.fixture
-def home(tmp_path):
-    homes.forget()
-    yield tmp_path
-    homes.forget()
-
-
-@pytest.fixture
 def configure(home):
     def write(**settings):
         path = home / ".ave" / "config" / "mysql.json"

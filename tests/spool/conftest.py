@@ -1,4 +1,4 @@
-"""A home of its own for each test of the spool, nothing remembered between them."""
+"""A home of its own for each test of the spool."""
 
 from __future__ import annotations
 
@@ -6,23 +6,13 @@ import json
 
 import pytest
 
-from ave import home as homes
-from ave.spool import writer
-
-
-def forget():
-    writer.close()
-    writer._emitters.clear()
-    homes.forget()
+from tests.forgetting import forget
 
 
 @pytest.fixture(autouse=True)
 def home(tmp_path, monkeypatch):
-    forget()
     monkeypatch.setenv("AVE_HOME", str(tmp_path))
-    yield tmp_path
-    monkeypatch.undo()
-    forget()
+    return tmp_path
 
 
 @pytest.fixture

@@ -15,7 +15,6 @@ import pytest
 
 from ave import __version__
 from ave import home as homes
-from ave import spool as emit
 from ave.lab import config
 from ave.lab.audit import audit
 from ave.lab.cli import running
@@ -34,13 +33,9 @@ GUID = "20261122-nightly-17"
 def home(tmp_path, monkeypatch):
     monkeypatch.setenv("AVE_HOME", str(tmp_path))
     monkeypatch.setenv("PYTHONPATH", str(ROOT))
-    emit.close()
-    homes.forget()
     config.bootstrap(str(tmp_path))
     yield str(tmp_path)
     run(LOGD, "--stop", "--grace", "5")
-    emit.close()
-    homes.forget()
 
 
 def run(program, *arguments, **environment):

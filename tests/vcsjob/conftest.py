@@ -8,7 +8,6 @@ import os
 import pytest
 
 import vcsjob
-from ave import home as homes
 from ave.lab.daemon.pidfile import start_of
 from ave.spool import frames, reader
 from vcsjob import ci
@@ -67,9 +66,7 @@ def home(tmp_path, monkeypatch):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("AVE_HOME", str(tmp_path / "home"))
     monkeypatch.setenv("LANG", "C.UTF-8")
-    homes.forget()
-    yield tmp_path / "home"
-    homes.forget()
+    return tmp_path / "home"
 
 
 @pytest.fixture

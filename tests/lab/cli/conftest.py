@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING
 import pytest
 from calling import GUID, NOON, ROOT, SECOND, Ran, called
 
-from ave import home as homes
 from ave.lab.config import bootstrap
 from ave.lab.stores import EmbeddedStore
 from ave.record import Record
@@ -27,7 +26,6 @@ def surroundings(tmp_path, monkeypatch) -> Iterator[None]:
     for name, value in (("TERM", "xterm"), ("TZ", "UTC"), ("PYTHONPATH", str(ROOT)), ("AVE_HOME", str(tmp_path))):
         monkeypatch.setenv(name, value)
     time.tzset()
-    homes.forget()
     yield
     monkeypatch.undo()
     time.tzset()

@@ -9,11 +9,9 @@ import pytest
 from printing import NAME, printer, run, told  # noqa: F401 - the fixtures
 
 from ave import context
-from ave import home as homes
 from ave.exceptions import TRACE_ENDS, SpoolError
 from ave.lab.daemon import health
 from ave.lab.daemon.health import INTERVAL_S, Health
-from ave.spool import writer
 
 GUID = "20261122-nightly-17"
 
@@ -22,15 +20,7 @@ GUID = "20261122-nightly-17"
 def home(tmp_path, monkeypatch):
     monkeypatch.setenv("AVE_HOME", str(tmp_path / "home"))
     (tmp_path / "home").mkdir()
-    _forget()
-    yield tmp_path / "home"
-    _forget()
-
-
-def _forget():
-    writer.close()
-    writer._emitters.clear()
-    homes.forget()
+    return tmp_path / "home"
 
 
 @pytest.fixture

@@ -15,7 +15,6 @@ from pathlib import Path
 import pytest
 
 from ave import home as homes
-from ave import spool
 from ave.exceptions import AveException, ConfigError, UsageError
 from ave.lab.daemon import Service, channel, command, launch, notify, pidfile, user
 from ave.network import find_free_port
@@ -50,12 +49,9 @@ def made(tmp_path):
         services.append(kind(str(tmp_path), **options))
         return services[-1]
 
-    homes.forget()
     yield make
     for service in services:
         end(service)
-    spool.close()
-    homes.forget()
 
 
 def text(path):

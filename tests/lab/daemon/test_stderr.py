@@ -15,7 +15,6 @@ from ave.exceptions import SpoolError, SpoolFull
 from ave.lab.daemon import logfiles, stderr
 from ave.lab.daemon.stderr import Forwarder
 from ave.network import Control, RemoteControl
-from ave.spool import writer
 from ave.testing import wait_until
 
 GUID = "20261122-nightly-17"
@@ -27,15 +26,7 @@ def home(tmp_path, monkeypatch):
     (tmp_path / "home").mkdir()
     configure(tmp_path / "home", "panotti", enabled=True, stderr=True)
     monkeypatch.setattr(stderr, "CHECK_S", 5)  # one check is to do it all, however busy the machine is
-    _forget()
-    yield tmp_path / "home"
-    _forget()
-
-
-def _forget():
-    writer.close()
-    writer._emitters.clear()
-    homes.forget()
+    return tmp_path / "home"
 
 
 @pytest.fixture

@@ -9,17 +9,13 @@ from ave.lab.logd.daemon import Daemon
 from ave.lab.logd.ledger import Ledger
 from ave.lab.logd.watch import Watch
 from ave.lab.stores import STORES
-from ave.spool import writer
 from ave.testing import MemoryStore
 
 
 @pytest.fixture
 def home(tmp_path, monkeypatch):
-    """A home; what other tests left open in this process is closed."""
     monkeypatch.setenv("AVE_HOME", str(tmp_path / "home"))
-    _forget()
-    yield str(tmp_path / "home")
-    _forget()
+    return str(tmp_path / "home")
 
 
 @pytest.fixture
@@ -40,12 +36,6 @@ def ledger(spool):
     ledger = Ledger(f"{spool}/ledger.db")
     yield ledger
     ledger.close()
-
-
-def _forget():
-    writer.close()
-    writer._emitters.clear()
-    homes.forget()
 
 
 @pytest.fixture

@@ -8,14 +8,13 @@ from datetime import datetime
 
 import pytest
 
-from ave import home as homes
-from ave import panotti
 from ave.exceptions import ConfigError, StoreUnavailable, UsageError
 from ave.lab.stores import open_store
 from ave.lab.stores.panotti_rpc import PanottiRpcStore, document, record_of
 from ave.network import Control, RemoteControl, find_free_port
 from ave.record import KINDS, Query
 from ave.testing import PanottiControl
+from tests.forgetting import forget
 from tests.lab.stores.samples import GUID, record
 
 
@@ -193,12 +192,9 @@ def test_shipping_tells_no_stories_of_itself(serve, opened, tmp_path, monkeypatc
     monkeypatch.setenv("VCSJOB_GUID", GUID)
     os.makedirs(tmp_path / ".ave" / "config")
     (tmp_path / ".ave" / "config" / "panotti.json").write_text('{"enabled": true, "trace": true}')
-    homes.forget()
-    panotti._enabled.clear()
+    forget()
     store = opened(serve(PanottiControl))
     assert store.put([record(1)]) == []
     with pytest.raises(ConfigError):
         list(opened(serve(Other)).find(Query()))
     assert not (tmp_path / ".ave" / "spool").exists()
-    homes.forget()
-    panotti._enabled.clear()
