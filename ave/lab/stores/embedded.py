@@ -11,7 +11,8 @@ import heapq
 import os
 import sqlite3
 from contextlib import closing, contextmanager, suppress
-from itertools import islice
+from functools import cache
+from itertools import chain, islice
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
@@ -59,7 +60,9 @@ PAGE_BYTES = 4 * 1024 * 1024
 #: What Python, msgspec and SQLite raise for a value that no table can hold.
 _UNSTORABLE = (OverflowError, RecursionError, TypeError, ValueError, sqlite3.DataError, sqlite3.IntegrityError)
 
-_INSERT = f"INSERT INTO records ({COLUMNS}) VALUES ({marks(Record.FIELDS)}) ON CONFLICT (id) DO NOTHING"  # noqa: S608
+#: Rows of one statement. SQLite takes them at one go, while other threads of Python work; row by row, its thread would
+#: wait for them behind each. A hundred have fewer values than any SQLite allows a statement.
+ROWS_AT_ONCE = 100
 
 _MOVE_ASIDE = "stop ave-logd, move {path}, {path}-wal and {path}-shm aside and start it again"
 
@@ -100,7 +103,7 @@ class EmbeddedStore(Store):
         with self._connected() as db:
             db.execute("BEGIN IMMEDIATE")
             try:
-                whole = db.executemany(_INSERT, map(_row, batch)).rowcount == len(batch)
+                whole = _put_many(db, batch) == len(batch)
             except _UNSTORABLE:
                 whole = False
             # one by one finds what already went in as an identical repeat
@@ -257,11 +260,26 @@ def _migrate(db: sqlite3.Connection, path: str) -> None:
         db.execute("COMMIT")
 
 
+def _put_many(db: sqlite3.Connection, batch: Sequence[Record]) -> int:
+    """Store records, and return how many of them were not there."""
+    new = 0
+    for at in range(0, len(batch), ROWS_AT_ONCE):
+        rows = [_row(record) for record in batch[at : at + ROWS_AT_ONCE]]
+        new += db.execute(_insert(len(rows)), [*chain.from_iterable(rows)]).rowcount
+    return new
+
+
+@cache
+def _insert(rows: int) -> str:
+    values = ", ".join([f"({marks(Record.FIELDS)})"] * rows)
+    return f"INSERT INTO records ({COLUMNS}) VALUES {values} ON CONFLICT (id) DO NOTHING"  # noqa: S608 - marks
+
+
 def _put_one(db: sqlite3.Connection, record: Record) -> str:
     """Store one record; return why it can never be stored, or nothing."""
     try:
         row = _row(record)
-        if db.execute(_INSERT, row).rowcount:
+        if db.execute(_insert(1), row).rowcount:
             return ""
     except _UNSTORABLE as error:
         return f"no table can hold it: {error}"

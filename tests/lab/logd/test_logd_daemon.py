@@ -197,8 +197,7 @@ def test_full_books_hold_no_record_up(daemon, store, spool, monkeypatch):
     monkeypatch.setattr(one.books.ledger, "commit", lambda: (_ for _ in ()).throw(OSError(28, "No space left")))
     with serving(one):
         write(spool, 1, header(), record(1), footer(1))
-        wait_until(lambda: len(store.records) == 1)
-        assert one.failure
+        wait_until(lambda: len(store.records) == 1 and one.failure)
 
 
 def test_a_store_that_does_not_answer_does_not_hold_up_the_end(daemon, store, spool, monkeypatch, caplog):
