@@ -70,7 +70,7 @@ def scan(data: bytes, base: int, final: bool) -> list[Line | Damage]:
     the last item. If `final`, it is torn: no writer will finish it.
     """
     found: list[Line | Damage] = []
-    here, size = 0, len(data)
+    here, size = _whole(found, data, base), len(data)
     while here < size:
         prefix = _PREFIX.match(data, here)
         start = here + _PREFIX_SIZE
@@ -93,6 +93,22 @@ def scan(data: bytes, base: int, final: bool) -> list[Line | Damage]:
         here, begin = _inside(data, here, behind) or (behind + 1 if behind >= 0 else size), here
         _damaged(found, base + begin, base + here, torn=behind < 0 and final)
     return found
+
+
+def _whole(found: list[Line | Damage], data: bytes, base: int) -> int:
+    """Take lines from the begin on while they are as the writer made them; return where the first other one begins.
+
+    Nearly all data is nothing else, and for that this is the short way.
+    """
+    here = base
+    for line in data.split(b"\n")[:-1]:
+        size = len(line) - _PREFIX_SIZE
+        if line[:_PREFIX_SIZE] != b"%08x %08x " % (crc32(line[9:]), size) or size > LINE_MAX:
+            break
+        end = here + size + _PREFIX_SIZE + 1
+        found.append(Line(here, end, line[_PREFIX_SIZE:]))
+        here = end
+    return here - base
 
 
 def _border(data: bytes, start: int) -> int:

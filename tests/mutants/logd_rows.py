@@ -55,9 +55,8 @@ LOGD = [
     ),
     Mutant(
         *("R4", "ave-logd stops at the first damage of a segment", BATCHES),
-        "                if isinstance(item, Line):\n",
-        "                if not isinstance(item, Line):\n                    break\n"
-        "                if isinstance(item, Line):\n",
+        "            end = item.end\n",
+        "            if not isinstance(item, Line):\n                break\n            end = item.end\n",
         f"{TEST_DAMAGE} -k r4 and zeroed",
     ),
     Mutant(
@@ -273,20 +272,20 @@ LOGD = [
     ),
     Mutant(
         *("R16", "what the quota refused is a gap", LEDGER),
-        '            if record.kind == "gap" and record.body.get("reason") == "quota":\n',
-        '            if record.kind == "gap" and record.body.get("reason") == "none":\n',
+        ' or told.reason != "quota" or ',
+        ' or told.reason != "none" or ',
         f"{TEST_STORES} -k r16",
     ),
     Mutant(
         *("R16", "the books count a refusal once per look", LEDGER),
-        "            self._count(segment, record.guid, kind, refused=count)\n",
-        "            self._count(segment, record.guid, kind, refused=2 * count)\n",
+        "            self._count(segment, gap.guid, kind, refused=count)\n",
+        "            self._count(segment, gap.guid, kind, refused=2 * count)\n",
         f"{TEST_STORES} -k r16",
     ),
     Mutant(
         *("R17", "each child's segment is taken for the parent's", LEDGER),
-        "        segment, seq = segment_of(record.id), seq_of(record.id)\n        if self",
-        '        segment, seq = "the one", seq_of(record.id)\n        if self',
+        "        segment, seq = segment_of(head.id), seq_of(head.id)\n        if self",
+        '        segment, seq = "the one", seq_of(head.id)\n        if self',
         f"{TEST_STORES} -k r17",
     ),
     Mutant(

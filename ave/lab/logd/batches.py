@@ -11,11 +11,10 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from ave.lab.logd import wire
 from ave.lab.stores.base import prepared
-from ave.record import segment_of, seq_of
 from ave.spool.frames import RECORD, Line, kind_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Mapping, Sequence
 
     from ave.lab.logd.watch import Watch
     from ave.lab.stores.base import Store
@@ -81,40 +80,43 @@ class Batches:
         batch: list[Record] = []
         positions: dict[str, tuple[int, int]] = {}
         left = store.batch_bytes
-        for name, seen in self._watch.segments.items():
+        for name in self._watch.segments:
             offset, seq = begin.get(name, (0, 0))
-            for item in self._items(name, offset, seen.size, left):
-                if isinstance(item, Line):
-                    record = _record(item)
-                    if record is not None:
-                        if segment_of(record.id) == name:
-                            seq = seq_of(record.id)
-                        if record.kind in self._kinds:
-                            batch.append(record)
-                left -= item.end - item.offset
-                positions[name] = (item.end, seq)
+            # in pieces: what is read behind the last record that has room is read for nothing
+            while left > 0 and (items := self._watch.read(name, offset, min(PIECE_BYTES, left))):
+                end, seq = self._pick(name, items, seq, batch)
+                left -= end - offset
+                offset = end
+                positions[name] = (offset, seq)
                 if len(batch) >= self._most:
                     return Batch(prepared(store, batch), positions)
             if left <= 0:
                 break
         return Batch(prepared(store, batch), positions)
 
-    def _items(self, name: str, offset: int, size: int, left: int) -> Iterator[Line | Damage]:
-        """Read on in a segment, in pieces: what is read behind the last record that has room is read for nothing."""
-        end = min(size, offset + left)
-        while offset < end:
-            items = self._watch.read(name, offset, min(PIECE_BYTES, end - offset))
-            if not items:
-                return
-            yield from items
-            offset = items[-1].end
+    def _pick(self, name: str, items: Sequence[Line | Damage], seq: int, batch: list[Record]) -> tuple[int, int]:
+        """Put into a batch what is for the store, while there is room; return where that ends: offset and seq."""
+        end = 0
+        for item in items:
+            end = item.end
+            record = _record(item)
+            if record is None:
+                continue
+            segment, _, number = record.id.rpartition("-")
+            if segment == name:
+                seq = int(number)
+            if record.kind in self._kinds:
+                batch.append(record)
+                if len(batch) >= self._most:
+                    break
+        return end, seq
 
 
-def _record(line: Line) -> Record | None:
-    """Return the record of a line; None for header, footer and what only looks like a record (see the ledger)."""
-    if kind_of(line.payload) != RECORD:
+def _record(item: Line | Damage) -> Record | None:
+    """Return the record of a line; None for all else, and for what only looks like a record (see the ledger)."""
+    if not isinstance(item, Line) or kind_of(item.payload) != RECORD:
         return None
     try:
-        return wire.decode(line.payload)
+        return wire.decode(item.payload)
     except ValueError:
         return None

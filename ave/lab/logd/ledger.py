@@ -24,7 +24,6 @@ from ave.spool.frames import FOOTER, HEADER, Damage, Line, kind_of
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator
 
-    from ave.record import Record
 
 __all__ = ["Count", "Gap", "Ledger"]
 
@@ -190,14 +189,14 @@ class Ledger:
 
     def _take_record(self, line: Line) -> list[Damage]:
         try:
-            record = wire.decode(line.payload)
+            head = wire.head(line.payload)
         except ValueError:
             return [Damage(line.offset, line.end, torn=False)]  # a whole line, but no record
-        segment, seq = segment_of(record.id), seq_of(record.id)
+        segment, seq = segment_of(head.id), seq_of(head.id)
         if self._account(segment).arrives(seq, seq):
-            self._count(segment, record.guid, record.kind, written=1)
-            if record.kind == "gap" and record.body.get("reason") == "quota":
-                self._take_refusals(segment, record)
+            self._count(segment, head.guid, head.kind, written=1)
+            if head.kind == "gap":
+                self._take_refusals(segment, head)
         return []
 
     def _take_count(self, segment: str, payload: bytes) -> None:
@@ -206,17 +205,14 @@ class Ledger:
         if footer:
             self._account(segment).arrives(footer.count + 1, footer.count)
 
-    def _take_refusals(self, segment: str, record: Record) -> None:
+    def _take_refusals(self, segment: str, gap: wire.Head) -> None:
         """Enter what an emitter says it refused: its numbers are explained, not missing."""
-        try:
-            told = msgspec.convert(record.body, _Refusals)
-        except msgspec.ValidationError:
-            return
-        if sum(told.kinds.values()) != told.last - told.first + 1:
+        told = _said(bytes(gap.body), _Refusals)
+        if told is None or told.reason != "quota" or sum(told.kinds.values()) != told.last - told.first + 1:
             return
         self._account(segment).arrives(told.first, told.last)
         for kind, count in told.kinds.items():
-            self._count(segment, record.guid, kind, refused=count)
+            self._count(segment, gap.guid, kind, refused=count)
 
     def _note(self, segment: str, items: list[Line | Damage], host: str, damage: int, torn: int, state: int) -> None:
         end = items[-1].end if items else self.offset(segment)
@@ -403,6 +399,7 @@ class _Footer(msgspec.Struct):
 
 
 class _Refusals(msgspec.Struct):
+    reason: str
     first: _Number
     last: _Number
     kinds: dict[str, _Number]

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 
+import msgspec
 import pytest
 
 from ave import record as records
@@ -16,9 +17,13 @@ for _ in range(200):
 def test_it_decodes_what_the_job_side_decodes():
     for body in ({}, {"ä": [1, 2.5, None, True, "\x00"]}, {"n": 2**64 - 1, "m": -(2**63)}, DEEP):
         payload = json.dumps(fields(7, body=body))
-        assert wire.decode(payload.encode()) == records.decode(payload)
+        record = wire.decode(payload.encode())
+        assert record == records.decode(payload)
+        head = wire.head(payload.encode())
+        assert {**msgspec.structs.asdict(head), "body": json.loads(bytes(head.body))} == record.as_dict()
 
 
+@pytest.mark.parametrize("decode", [wire.decode, wire.head])
 @pytest.mark.parametrize(
     "odd",
     [
@@ -35,6 +40,8 @@ def test_it_decodes_what_the_job_side_decodes():
         json.dumps({**fields(1), "guid": None}).encode(),
         json.dumps({**fields(1), "guid": "\ud800"}).encode(),
         json.dumps({**fields(1), "body": {"x": float("nan")}}).encode(),
+        json.dumps({**fields(1), "body": {"x": "y"}}).encode().replace(b"y", b"\xff"),
+        json.dumps({**fields(1), "body": {"x": "y"}}).encode().replace(b'"y"', b'"\\ud800"'),
         json.dumps(fields(1)).replace('{"n": 1}', "[" * 100_000).encode(),
         *(
             json.dumps({**fields(1), "id": odd}).encode()
@@ -43,6 +50,6 @@ def test_it_decodes_what_the_job_side_decodes():
         *(json.dumps({**fields(1), "id": f"{name()}{odd}"}).encode() for odd in ("-0", "--1", "-1 ", "-" + "9" * 19)),
     ],
 )
-def test_what_is_no_record_is_a_value_error(odd):
+def test_what_is_no_record_is_a_value_error(odd, decode):
     with pytest.raises(ValueError, match="not a record"):
-        wire.decode(odd)
+        decode(odd)
