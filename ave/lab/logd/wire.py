@@ -14,9 +14,7 @@ __all__ = ["Head", "decode", "head"]
 _ID = re.compile(r"[0-9a-f]{26}-[1-9][0-9]{0,17}")
 
 
-class Head(msgspec.Struct, forbid_unknown_fields=True):
-    """A record with its body as the JSON text it is."""
-
+class _Fields(msgspec.Struct, forbid_unknown_fields=True):
     id: str
     kind: str
     guid: str
@@ -24,23 +22,21 @@ class Head(msgspec.Struct, forbid_unknown_fields=True):
     host: str
     pid: int
     source: str
+
+
+class Head(_Fields):
+    """A record with its body as the JSON text it is."""
+
     body: msgspec.Raw
 
 
-class _Wire(msgspec.Struct, forbid_unknown_fields=True):
-    id: str
-    kind: str
-    guid: str
-    time: int
-    host: str
-    pid: int
-    source: str
+class _Whole(_Fields):
     body: dict[str, Any]
 
 
-_Found = TypeVar("_Found", Head, _Wire)
+_Found = TypeVar("_Found", Head, _Whole)
 
-_decoder = msgspec.json.Decoder(_Wire)
+_decoder = msgspec.json.Decoder(_Whole)
 _head_decoder = msgspec.json.Decoder(Head)
 
 
