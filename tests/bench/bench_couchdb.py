@@ -5,18 +5,19 @@ from __future__ import annotations
 import http.client
 import json
 import os
-import statistics
 import sys
 import time
 from base64 import b64encode
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 from urllib.parse import urlsplit
 
-from table import finish, heading, row
+from table import finish, heading
 
 sys.path.insert(0, str(Path(__file__).parents[2]))
 
-from draining import drained, report
+from draining import ROUNDS, compare, drained, in_turns, report
 
 from ave.lab.stores import open_store
 from ave.lab.stores.couchdb.documents import document
@@ -26,7 +27,6 @@ from tests.system import servers_couchdb
 
 RECORDS = int(os.environ.get("AVE_BENCH_RECORDS", "20000"))
 BATCH = 1000
-ROUNDS = 3
 TIME = 1_795_348_800 * 10**9
 
 
@@ -82,26 +82,17 @@ def main() -> None:
     server = servers_couchdb.start()
     heading(f"{RECORDS:,} records of 300 B into pouchdb-server, {BATCH} at once, the median of {ROUNDS}")
     bodies = [record.body for batch in batches("logd") for record in batch]
-    rounds = []
-    for number in range(ROUNDS):
+
+    def legs(number: int) -> list[Callable[[], Any]]:
         url = servers_couchdb.url(server, f"bench{number}")
-        legs = [
-            lambda url=url: raw(url, "segment"),
-            lambda url=url: stored(url, "segment"),
-            lambda url=url: drained(("panotti",), "shout", f"{url}-logd", bodies),
+        return [
+            lambda: raw(url, "segment"),
+            lambda: stored(url, "segment"),
+            lambda: drained(("panotti",), "shout", f"{url}-logd", bodies),
         ]
-        # no leg is always the first one
-        order = [(number + turn) % len(legs) for turn in range(len(legs))]
-        done = {leg: legs[leg]() for leg in order}
-        rounds.append([done[leg] for leg in range(len(legs))])
-    ceilings, stores, logds = zip(*rounds, strict=True)
-    ceiling = statistics.median(ceilings)
-    row("_bulk_docs alone, its JSON made on the way", f"{ceiling:,.0f}/s")
-    share = statistics.median(mine / theirs for mine, theirs in zip(stores, ceilings, strict=True))
-    row("the store alone", f"{statistics.median(stores):,.0f}/s  {share:.0%}")
-    share = statistics.median(mine.rate / theirs for mine, theirs in zip(logds, ceilings, strict=True))
-    row("ave-logd until the spool is empty", f"{statistics.median(it.rate for it in logds):,.0f}/s")
-    results.append(row("  share", f"{share:.0%}", ">= 85 %", share >= 0.85))
+
+    ceilings, stores, logds = in_turns(legs)
+    compare(results, "_bulk_docs alone, its JSON made on the way", 0.85, ceilings, stores, logds)
     report(results, logds)
     server.remove()
     finish(results)

@@ -17,7 +17,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).parents[2]))
 
 import requests
-from draining import Drained, drained, report
+from draining import ROUNDS, Drained, compare, drained, in_turns, report
 from table import finish, heading, row
 
 from ave.lab.stores.elasticsearch.templates import template
@@ -29,7 +29,6 @@ GUID = "bench-guid-0001"
 SMALL = 50_000
 BACKLOG = int(os.environ.get("AVE_BENCH_RECORDS", "100000"))
 BATCH = 1000
-ROUNDS = 3
 TEXT = "x" * 95
 
 
@@ -82,18 +81,6 @@ def delivered(node: servers_opensearch.Node, count: int) -> Drained:
     return figures
 
 
-def compared(node: servers_opensearch.Node) -> tuple[list[float], list[Drained]]:
-    """Measure the ceiling and ours in turns, each with an index of its own and as many documents."""
-    ceilings, ours = [], []
-    for number in range(ROUNDS):
-        if number % 2:
-            ours.append(delivered(node, BACKLOG))
-        ceilings.append(raw(node, BACKLOG))
-        if not number % 2:
-            ours.append(delivered(node, BACKLOG))
-    return ceilings, ours
-
-
 def main() -> None:
     """Print the table."""
     results: list[bool] = []
@@ -101,13 +88,10 @@ def main() -> None:
     raw(node, SMALL)  # Java is slow at first
     delivered(node, SMALL // 5)
     small = delivered(node, SMALL).rate
-    ceilings, ours = compared(node)
-    ceiling, large = statistics.median(ceilings), statistics.median(mine.rate for mine in ours)
-    share = statistics.median(mine.rate / theirs for theirs, mine in zip(ceilings, ours, strict=True))
+    ceilings, ours = in_turns(lambda _number: [lambda: raw(node, BACKLOG), lambda: delivered(node, BACKLOG)])
+    large = statistics.median(mine.rate for mine in ours)
     heading(f"backlog of {BACKLOG:,} records of 300 B into OpenSearch, the median of {ROUNDS}")
-    row("_bulk alone, its JSON made on the way", f"{ceiling:,.0f}/s")
-    row("ave-logd", f"{large:,.0f}/s")
-    results.append(row("  share", f"{share:.0%}", ">= 75 %", share >= 0.75))
+    compare(results, "_bulk alone, its JSON made on the way", 0.75, ceilings, (), ours)
     row(f"a backlog of {SMALL:,}", f"{small:,.0f}/s")
     results.append(row("  the large one / the small one", f"{large / small:.2f}", ">= 0.85", large / small >= 0.85))
     report(results, ours)

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import os
-import statistics
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
-from table import finish, heading, row
+from table import finish, heading
 
 sys.path.insert(0, str(Path(__file__).parents[2]))
 
-from draining import drained, report
+from draining import ROUNDS, compare, drained, in_turns, report
 
 from ave.lab.stores import Store, open_store
 from ave.lab.stores.sql.rows import base_row
@@ -22,7 +23,6 @@ from tests.system import servers_mariadb
 
 RECORDS = int(os.environ.get("AVE_BENCH_RECORDS", "50000"))
 BATCH = 1000
-ROUNDS = 3
 TIME = 1_795_348_800 * 10**9
 ROW = {"seconds": 31.25, "volts": 3.3, "count": 17, "cold": True, "device": "yuga", "build": "24.0.A.1.34"}
 
@@ -81,27 +81,19 @@ def main() -> None:
     server = servers_mariadb.start()
     url = servers_mariadb.url(server)
     heading(f"{RECORDS:,} rows of {len(ROW) + 1} columns into MariaDB, {BATCH} at once, the median of {ROUNDS}")
-    rounds = []
-    for number in range(ROUNDS):
+
+    def legs(number: int) -> list[Callable[[], Any]]:
         opened(url, f"drained{number}").close()
         bodies = [record.body for batch in batches("logd", f"drained{number}") for record in batch]
-        legs = [
-            lambda table=f"bench{number}": raw(server, url, table),
-            lambda table=f"bench{number}": stored(url, table),
-            lambda bodies=bodies: drained(("mysql",), "measurement", url, bodies),
+        return [
+            lambda: raw(server, url, f"bench{number}"),
+            lambda: stored(url, f"bench{number}"),
+            lambda: drained(("mysql",), "measurement", url, bodies),
         ]
-        # no leg is always the first one
-        order = [(number + turn) % len(legs) for turn in range(len(legs))]
-        done = {leg: legs[leg]() for leg in order}
-        rounds.append([done[leg] for leg in range(len(legs))])
-    ceilings, stores, logds = zip(*rounds, strict=True)
-    ceiling = statistics.median(ceilings)
-    row("pymysql's multi-row insert alone, its rows made on the way", f"{ceiling:,.0f}/s")
-    share = statistics.median(mine / theirs for mine, theirs in zip(stores, ceilings, strict=True))
-    row("the store alone", f"{statistics.median(stores):,.0f}/s  {share:.0%}")
-    share = statistics.median(mine.rate / theirs for mine, theirs in zip(logds, ceilings, strict=True))
-    row("ave-logd until the spool is empty", f"{statistics.median(it.rate for it in logds):,.0f}/s")
-    results.append(row("  share", f"{share:.0%}", ">= 75 %", share >= 0.75))
+
+    ceilings, stores, logds = in_turns(legs)
+    ceiling = "pymysql's multi-row insert alone, its rows made on the way"
+    compare(results, ceiling, 0.75, ceilings, stores, logds)
     report(results, logds)
     server.remove()
     finish(results)
