@@ -12,7 +12,8 @@ syncs each record; `none`, the kernel does when it likes.
 """
 
 from ave.spool.bodies import is_ready, whole
-from ave.spool.writer import QUEUED, SYNCED, WAITING_S, append, append_all, append_later, close, flush
+from ave.spool.company import WAITING_S
+from ave.spool.writer import QUEUED, SYNCED, append, append_all, append_later, close, flush
 
 __all__ = [
     "QUEUED",

@@ -15,15 +15,14 @@ import errno
 import os
 import time
 from _thread import RLock
-from collections import deque
-from itertools import chain, groupby
-from operator import itemgetter
+from itertools import chain
 
 from ave import home as homes
 from ave import io
 from ave.exceptions import ConfigError, SpoolError, SpoolFull, UsageError
 from ave.record import KINDS
 from ave.spool import bodies
+from ave.spool.company import Company
 from ave.spool.room import Room
 from ave.spool.segment import Call, Segment, call_of
 
@@ -31,8 +30,6 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
     from typing import Any
-
-    _Waiting = tuple["Call", int, Callable[[], str]]
 
 __all__ = ["QUEUED", "SEGMENT_SIZE", "SYNCED", "append", "append_all", "append_later", "close", "flush"]
 
@@ -44,13 +41,6 @@ SEGMENT_SIZE = 16 << 20
 #: Bytes and records that `append_all` puts into one write.
 GROUP_SIZE = 64 * 1024
 GROUP_RECORDS = 100
-
-#: Records that may wait for company, and the seconds for which they may.
-WAITING_MAX = 32
-WAITING_S = 0.2
-
-#: Seconds without another one after which a record that may wait does not.
-ALONE_S = 0.01
 
 #: Kinds that the policy `class` makes the emitter sync.
 SYNCED_KINDS = frozenset(("verdict", "exception"))
@@ -129,7 +119,7 @@ def append_later(kind: str, guid: str, body: Callable[[], str], *, source: str, 
     Raises:
         SpoolError, UsageError: as of `append`; maybe about others that waited. Each is counted.
     """
-    _emitter(home).wait(call_of(kind, guid, source), body)
+    _emitter(home).company.wait(call_of(kind, guid, source), body)
 
 
 def flush(home: str | None = None) -> None:
@@ -156,8 +146,8 @@ class _Emitter:
         self.refused: dict[str, dict[str, int]] = {}
         self.shut_until = 0.0
         self.shut_by = SpoolError("")
-        self.waiting: deque[_Waiting] = deque()
-        self.waiting_since = self.waited_at = 0.0
+        self.company = Company(self.keep, self._count_refused)
+        self.waiting = self.company.waiting
 
     def append(self, call: Call, many: Iterable[dict[Any, Any]], at: int | None = None) -> str:
         """Turn the bodies into JSON, which calls methods of their values and so holds no lock, and keep them."""
@@ -181,48 +171,9 @@ class _Emitter:
             self.keep(call, texts, size, at)
         return SYNCED if call.kind in self.synced else QUEUED
 
-    def wait(self, call: Call, body: Callable[[], str]) -> None:
-        """Let a record wait if others come, too; else write it with all that wait, and raise what prevents that."""
-        now = time.monotonic()
-        is_alone = now - self.waited_at > ALONE_S
-        self.waited_at = now
-        if not self.waiting:
-            self.waiting_since = now
-        self.waiting.append((call, time.time_ns(), body))
-        if is_alone or len(self.waiting) >= WAITING_MAX or now - self.waiting_since > WAITING_S:
-            error = self.flush()
-            if error is not None:
-                raise error
-
     def flush(self) -> SpoolError | None:
-        """Write what waits, with one write for those of one caller; return what prevented that."""
-        taken: list[_Waiting] = []
-        error = None
-        try:
-            while self.waiting:
-                taken.append(self.waiting.popleft())
-        except IndexError:  # another thread, or a signal handler, was faster
-            pass
-        for call, group in groupby(taken, key=itemgetter(0)):
-            texts, times = self._made(call, group)
-            try:
-                if texts:
-                    self.keep(call, texts, sum(map(len, texts)), times)
-            except SpoolError as refused:
-                error = refused
-        return error
-
-    def _made(self, call: Call, group: Iterable[_Waiting]) -> tuple[list[str], list[int]]:
-        """Return the JSON texts and the times of what waited."""
-        texts: list[str] = []
-        times: list[int] = []
-        for _, at, body in group:
-            try:
-                texts.append(body())
-                times.append(at)
-            except Exception:  # noqa: BLE001 - nobody else's record must suffer for it
-                self._count_refused(call.guid, call.kind, 1)
-        return texts, times
+        """Write what waits; return what prevented that."""
+        return self.company.flush()
 
     def close(self) -> None:
         self.flush()
