@@ -96,6 +96,14 @@ def test_different_content_within_one_batch_is_rejected_too(store):
     assert [record.body for record in store.find(Query())] == [{"n": 1}]
 
 
+def test_of_a_large_batch_all_is_stored_but_what_differs(store):
+    store.put([record(seq) for seq in range(150, 250)])
+    batch = [record(seq, body={"n": "other"} if seq == 230 else None) for seq in range(1, 451)]
+    (rejected,) = store.put([*batch, record(7)])
+    assert rejected.record is batch[229]
+    assert found(store) == list(range(1, 451))
+
+
 def test_answers_are_in_order_of_time_then_of_the_counter_as_a_number(store):
     late = [record(seq, time=TIME) for seq in range(1, 13)]
     early = record(99, time=TIME - 1)
