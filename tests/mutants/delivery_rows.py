@@ -5,6 +5,8 @@ from __future__ import annotations
 from table import Mutant
 
 COUCH = "ave/lab/stores/couchdb/store.py"
+ALIKE = "ave/lab/stores/sql/alike.py"
+CURSOR = "ave/lab/stores/sql/cursor.py"
 CLIENT = "ave/lab/stores/couchdb/client.py"
 DOCUMENTS = "ave/lab/stores/couchdb/documents.py"
 PUTTING = "ave/lab/stores/sql/putting.py"
@@ -90,9 +92,21 @@ DELIVERY = [
         f"{TEST_SQL} -k s12",
     ),
     Mutant(
-        *("M5", "a row larger than a packet is sent", PUTTING),
-        "if letters * CHARACTER + PACKET_ROOM > self._packet:",
+        *("M5", "a row larger than a packet is sent", CURSOR),
+        "if len(text) > self.row_bytes:",
         "if False:",
         f"{TEST_SQL} -k larger_than_a_packet",
+    ),
+    Mutant(
+        *("M6", "what JSON escapes in its own way is taken for SQL", CURSOR),
+        '_OTHERWISE = re.compile(rb"\\\\[uf]")',
+        '_OTHERWISE = re.compile(rb"\\\\[f]")',
+        f"{TEST_SQL} -k comes_back_from",
+    ),
+    Mutant(
+        *("M7", "rows that are alike but for one lose its value", ALIKE),
+        "set(map(type, values)) == {type_} and",
+        "type_ in set(map(type, values)) and",
+        f"{TEST_SQL} -k alike_but",
     ),
 ]

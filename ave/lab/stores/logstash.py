@@ -23,7 +23,7 @@ import msgspec
 from ave.exceptions import ConfigError, StoreUnavailable, UsageError
 from ave.lab.stores.base import Rejected, Store
 from ave.lab.stores.instants import instant
-from ave.lab.stores.servers import parse
+from ave.lab.stores.servers import parse, unproved
 from ave.record import KINDS
 
 if TYPE_CHECKING:
@@ -102,6 +102,8 @@ class _LogstashStore(Store):
             if self._server.tls is None:
                 return plain
             return self._server.tls.wrap_socket(plain, server_hostname=self._server.host)
+        except ssl.SSLCertVerificationError as error:
+            raise ConfigError(f"{self._server.place} {unproved(error)}") from error
         except OSError as error:
             raise StoreUnavailable(f"{self._server.place}: {error}") from error
 

@@ -18,7 +18,7 @@ from ave.tls import is_loopback, way_to
 if TYPE_CHECKING:
     import ssl
 
-__all__ = ["Server", "parse"]
+__all__ = ["Server", "parse", "unproved"]
 
 log = logging.getLogger(__name__)
 
@@ -93,3 +93,8 @@ def parse(url: str, port: int, *, quiet: bool = False) -> Server:
         path=unquote(parts.path).strip("/"),
         tls=way_to(parts.hostname, tls, insecure=insecure),
     )
+
+
+def unproved(error: ssl.SSLCertVerificationError) -> str:
+    """Return what to say of a server whose certificate is not believed: why, and the cure."""
+    return f"does not prove its name: {error.verify_message}; mend its certificate, or give tls= with those to trust"

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import itertools
+import math
 import sqlite3
+import struct
 from contextlib import closing
+from random import Random
 
 import pymysql
 import pytest
@@ -450,3 +454,44 @@ def test_a_url_that_cannot_be_one_is_told(tmp_path):
     ]:
         with pytest.raises(ConfigError, match=message):
             open_store(url, str(tmp_path), KINDS)
+
+
+# Many rows at once
+
+
+def test_every_character_and_every_number_comes_back_from_rows_that_are_sent_together(mariadb):
+    characters = [chr(number) for number in (*range(0xD800), *range(0xE000, 0x11000))]
+    texts = ["".join(characters[at : at + 256]) for at in range(0, len(characters), 256)]
+    texts += ["", "\\", '"', "'", "`", "%s", "\\u0000", "\\f", "],[", "]\n[", "a\\", "--", "\x1a", "\0"]
+    dice = Random(7)
+    numbers = [struct.unpack("d", dice.randbytes(8))[0] for _ in range(2000)]
+    numbers = [number for number in numbers if math.isfinite(number)] + [5e-324, 1.7976931348623157e308, 0.1, 1e22]
+    rows = [{"text": text, "number": number} for text, number in zip(itertools.cycle(texts), numbers, strict=False)]
+    store = mariadb.open()
+    store.put([row(1, {"text": "x", "number": 1.5})])
+    sent = [row(seq, values) for seq, values in enumerate(rows, 2)]
+    assert store.put(sent) == []
+    assert mariadb.ask("SELECT COUNT(*) FROM boots WHERE ave_body IS NOT NULL") == [(0,)]
+    assert bodies(store)[1:] == [record.body for record in sent]
+    assert store.put(sent) == [], "and they are known again"
+
+
+def test_rows_that_are_alike_but_for_one_are_all_stored_as_they_are(lab, store):
+    usual = {"seconds": 1.5, "count": 3, "cold": True, "device": "yuga"}
+    strange = [
+        {"seconds": -0.0},
+        {"seconds": 2},
+        {"count": 2**63},
+        {"count": True},
+        {"cold": 1},
+        {"device": "größer"},
+        {"device": None},
+    ]
+    sent = [row(1, usual)]
+    store.put(sent)
+    for seq, change in enumerate(strange, 1):
+        batch = [row(10 * seq + n, {**usual, "count": n}) for n in range(3)]
+        batch.insert(1, row(10 * seq + 9, {**usual, **change}))
+        assert store.put(batch) == []
+        sent += batch
+    assert sorted(map(repr, bodies(store))) == sorted(repr(record.body) for record in sent)

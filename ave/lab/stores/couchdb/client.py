@@ -14,11 +14,10 @@ import msgspec
 from couchdb import http
 
 from ave.exceptions import ConfigError, StoreUnavailable
+from ave.lab.stores import servers
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-
-    from ave.lab.stores import servers
 
 __all__ = ["Couch", "Missing", "Refused"]
 
@@ -144,11 +143,8 @@ def _failed(place: str, error: Exception) -> Exception:
     return StoreUnavailable(f"{place} answers {status}: {_text(reason)}")
 
 
-def _unproved(place: str, error: Exception) -> Exception:
-    why = getattr(error, "verify_message", error)
-    return ConfigError(
-        f"{place} does not prove its name: {why}; mend its certificate, or give tls= with those to trust"
-    )
+def _unproved(place: str, error: Any) -> Exception:
+    return ConfigError(f"{place} {servers.unproved(error)}")
 
 
 def _insecure(place: str, error: Exception) -> Exception:

@@ -74,6 +74,9 @@ class CouchStore(Store):
         ConfigError: the URL is not of this form.
     """
 
+    #: A request ends with a sync of the server's disk, which costs the same for many documents as for few.
+    batch_bytes = 512 * 1024
+
     def __init__(self, url: str, kinds: Collection[str] = KINDS, *, readonly: bool = False) -> None:
         self.kinds = frozenset(kinds)
         self._readonly = readonly

@@ -7,6 +7,7 @@ configuration says.
 from __future__ import annotations
 
 import logging
+import ssl
 import time
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -17,6 +18,7 @@ from urllib3 import disable_warnings
 from urllib3.exceptions import HTTPError, InsecureRequestWarning
 
 from ave.exceptions import ConfigError, StoreUnavailable
+from ave.lab.stores.servers import unproved
 
 if TYPE_CHECKING:
     from ave.lab.stores.elasticsearch.place import Place
@@ -81,22 +83,25 @@ class Cluster:
 
         Raises:
             StoreUnavailable: no node answers, or the answer is to try later, or is cut off.
-            ConfigError: the servers do not let us, or are not what they should be.
+            ConfigError: the servers do not let us, or are not what they should be, or none of them proves its name.
         """
-        failures = []
+        failures, is_any_to_come = [], False
         nodes, first = self.place.nodes, self._first
         for turn in range(first, first + len(nodes)):
             node = nodes[turn % len(nodes)]
             try:
                 status, wait, content = self._exchange(node, method, path, body)
             except (requests.RequestException, HTTPError, OSError) as error:
-                failures.append(f"{node}: {_explained(error)}")
+                cause = _cause(error)
+                is_any_to_come |= not isinstance(cause, ssl.SSLCertVerificationError)
+                failures.append(f"{node}: {_explained(cause)}")
                 continue
             if status not in _ELSEWHERE:
                 self._first = turn % len(nodes)
                 return _judged(node, status, wait, content)
+            is_any_to_come = True
             failures.append(f"{node}: {_said(status, content)}")
-        raise StoreUnavailable("; ".join(failures))
+        raise (StoreUnavailable if is_any_to_come else ConfigError)("; ".join(failures))
 
     def close(self) -> None:
         """Close all connections; the next use opens others."""
@@ -187,10 +192,14 @@ def _said(status: int, content: bytes) -> str:
     return f"status {status}, {reason(error)}"
 
 
-def _explained(error: Exception) -> str:
+def _cause(error: Exception) -> Exception:
     """Return the last of the causes, which says it in the fewest words."""
-    while True:
-        inner = getattr(error, "reason", None) or (error.args[0] if error.args else None)
-        if not isinstance(inner, Exception):
-            return f"{type(error).__name__}: {str(error)[:300]}"
+    while isinstance(inner := getattr(error, "reason", None) or (error.args[0] if error.args else None), Exception):
         error = inner
+    return error
+
+
+def _explained(cause: Exception) -> str:
+    if isinstance(cause, ssl.SSLCertVerificationError):
+        return unproved(cause)
+    return f"{type(cause).__name__}: {str(cause)[:300]}"

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import logging
+import sys
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import exc, select, text
 from sqlalchemy.dialects import mysql, sqlite
 
 from ave.lab.stores.base import DIFFERENT, Rejected
+from ave.lab.stores.sql.alike import alike
 from ave.lab.stores.sql.engine import explained
 from ave.lab.stores.sql.rows import UNSTORABLE, base_row, is_measured, measured_row, month, record_of
 from ave.lab.stores.sql.tables import wanted
@@ -17,7 +20,7 @@ from ave.lab.stores.sql.values import NUMBERS
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from sqlalchemy import Connection, Table
+    from sqlalchemy import Connection, Dialect, Table
 
     from ave.lab.stores.seen import Seen
     from ave.lab.stores.sql.tables import Catalogue, Measured
@@ -30,11 +33,14 @@ __all__ = ["Batch", "limit_packets"]
 
 log = logging.getLogger(__name__)
 
+#: Bytes of a statement of several rows: a thousand of the usual size, and what the server looks at at one go.
+STATEMENT_BYTES = 1024 * 1024
+
+#: Characters of the year and the month of an `ave_time`.
+MONTH = len("2026-11")
+
 #: Bytes that a packet needs besides the values of a row.
 PACKET_ROOM = 64 * 1024
-
-#: Bytes that a character may become in a statement.
-CHARACTER = 4
 
 #: Tables and columns that values did not fit into, as told in the log already.
 _told: set[tuple[str, str]] = set()
@@ -43,12 +49,11 @@ _told: set[tuple[str, str]] = set()
 class Batch:
     """Puts the records of one batch, table by table, a transaction each."""
 
-    def __init__(self, connection: Connection, records: Table, catalogue: Catalogue, place: str, packet: int) -> None:
+    def __init__(self, connection: Connection, records: Table, catalogue: Catalogue, place: str) -> None:
         self._connection = connection
         self._records = records
         self._catalogue = catalogue
         self._place = place
-        self._packet = packet
         self._rejected: list[Rejected] = []
 
     def put(self, batch: Sequence[Record], seen: Seen) -> list[Rejected]:
@@ -63,10 +68,18 @@ class Batch:
             elif first != record:
                 self._rejected.append(Rejected(record, DIFFERENT))
         for name, records in groups.items():
-            measured = None if name is None else self._table(name, records)
-            rows, measured = self._rows(records, measured)
-            self._put(rows, measured, doubtful)
+            self._put(*self._made(name, records), doubtful)
         return self._rejected
+
+    def _made(self, name: str | None, records: list[Record]) -> tuple[Rows, Measured | None]:
+        """Make the rows of a table."""
+        if name is None:
+            return self._rows(records, None)
+        known = self._catalogue.tables.get(name)
+        rows = alike(records, known) if known else None
+        if rows is None:
+            return self._rows(records, self._table(name, records))
+        return {record.id: (record, row) for record, row in zip(records, rows, strict=True)}, known
 
     def _table_of(self, record: Record) -> str | None:
         """Return the name of the table that a record is a row of, if it is."""
@@ -103,7 +116,6 @@ class Batch:
                 else:
                     row, missed = measured_row(record, measured)
                     misfits.update(missed)
-                self._check_size(row)
             except UNSTORABLE as error:
                 refused.append(Rejected(record, f"no table can hold it: {error}"))
             else:
@@ -121,15 +133,10 @@ class Batch:
     def _plain_row(self, record: Record) -> tuple[Any, ...]:
         return (*base_row(record, record.body), record.kind)
 
-    def _check_size(self, row: tuple[Any, ...]) -> None:
-        letters = sum([len(value) for value in row if type(value) is str])
-        if letters * CHARACTER + PACKET_ROOM > self._packet:
-            raise ValueError(f"its {letters} characters may be too many for max_allowed_packet, {self._packet} bytes")
-
     def _put(self, rows: Rows, measured: Measured | None, doubtful: set[str]) -> None:
         table = self._records if measured is None else measured.table
-        for when in {month(row[1]) for _, row in rows.values()}:
-            self._catalogue.divide(table, when)
+        for when in {row[1][:MONTH] for _, row in rows.values()}:
+            self._catalogue.divide(table, month(when))
         again = [name for name in rows if name in doubtful]
         if again:
             there = self._judged(again, rows, measured)
@@ -142,7 +149,8 @@ class Batch:
             return
         table = self._records if measured is None else measured.table
         try:
-            inserted = self._connection.exec_driver_sql(self._statement(table), [row for _, row in rows.values()])
+            statement = _statement(table, self._connection.dialect)
+            inserted = self._connection.exec_driver_sql(statement, [row for _, row in rows.values()])
             if inserted.rowcount != len(rows):
                 self._judged(list(rows), rows, measured)
             self._connection.commit()
@@ -178,22 +186,26 @@ class Batch:
                 self._rejected.append(Rejected(rows[row["ave_id"]][0], DIFFERENT))
         return there
 
-    def _statement(self, table: Table) -> str:
-        dialect = self._connection.dialect
-        if dialect.name == "sqlite":
-            return str(sqlite.insert(table).on_conflict_do_nothing().compile(dialect=dialect))
-        # not INSERT IGNORE, which would cut values, too
-        return str(mysql.insert(table).on_duplicate_key_update(ave_id=table.c.ave_id).compile(dialect=dialect))
+
+@lru_cache(64)
+def _statement(table: Table, dialect: Dialect) -> str:
+    """Return the insert into a table that leaves what is there as it is."""
+    if dialect.name == "sqlite":
+        return str(sqlite.insert(table).on_conflict_do_nothing().compile(dialect=dialect))
+    # not INSERT IGNORE, which would cut values, too
+    return str(mysql.insert(table).on_duplicate_key_update(ave_id=table.c.ave_id).compile(dialect=dialect))
 
 
 def limit_packets(connection: Connection) -> int:
     """Let no statement be larger than the server takes; return how many bytes that is."""
-    from pymysql.cursors import Cursor  # noqa: PLC0415 - not where SQLite serves
+    if connection.dialect.name == "sqlite":
+        return sys.maxsize
+    from ave.lab.stores.sql.cursor import limited  # noqa: PLC0415 - pymysql, not where SQLite serves
 
     limit = int(connection.execute(text("SELECT @@max_allowed_packet")).scalar_one())
+    room = limit - PACKET_ROOM
     made: Any = connection.connection.dbapi_connection
-    size = min(Cursor.max_stmt_length, limit - PACKET_ROOM // 2)
-    made.cursorclass = type("LimitedCursor", (Cursor,), {"max_stmt_length": size})
+    made.cursorclass = limited(min(STATEMENT_BYTES, room), room)
     return limit
 
 

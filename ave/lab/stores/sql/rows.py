@@ -50,8 +50,7 @@ def _is_name(name: Any) -> bool:
 
 def moment(time: int) -> tuple[str, int]:
     """Return a time as what the columns `ave_time` and `ave_ns` hold; ValueError if it is too large."""
-    text = instant(time)
-    return f"{text[:10]} {text[11:26]}", int(text[26:29])
+    return instant(time)[:26].replace("T", " "), time % 1000
 
 
 def month(time: str) -> str:

@@ -7,7 +7,6 @@ meets it changes nothing, and what is there is compared. Measurements that fit i
 from __future__ import annotations
 
 import heapq
-import sys
 from contextlib import contextmanager
 from itertools import islice
 from typing import TYPE_CHECKING, Any
@@ -49,6 +48,9 @@ class SqlStore(Store):
     Raises:
         ConfigError: the URL is not of this form.
     """
+
+    #: A transaction ends with a sync of the server's disk, which costs the same for many rows as for few.
+    batch_bytes = 512 * 1024
 
     def __init__(self, url: str, kinds: Collection[str] = KINDS, *, readonly: bool = False) -> None:
         self.kinds = frozenset(kinds)
@@ -154,9 +156,7 @@ class _Open:
 
     def __init__(self, connection: Connection, place: str, *, readonly: bool) -> None:
         self.connection = connection
-        self.packet = sys.maxsize
-        if connection.dialect.name != "sqlite":
-            self.packet = limit_packets(connection)
+        self.packet = limit_packets(connection)
         self.schema = Schema(connection)
         self.catalogue: Catalogue | None = None
         self._place = place
@@ -170,7 +170,7 @@ class _Open:
         if self.catalogue is None:
             self._load()
         assert self.catalogue is not None
-        return Batch(self.connection, self.schema.records, self.catalogue, self._place, self.packet).put(batch, seen)
+        return Batch(self.connection, self.schema.records, self.catalogue, self._place).put(batch, seen)
 
     def sources(self, *, fresh: bool = False) -> Iterator[tuple[Measured | None, Table]]:
         """Give all tables that may have records."""
