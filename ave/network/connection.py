@@ -79,7 +79,9 @@ class Connection:
 
     def send(self, message: bytes) -> bool:
         """Queue a message and send what the socket takes at once; False if the peer is gone."""
-        return self._send(self.session.seal(message))
+        is_there = self._send(self.session.seal(message))
+        self.session.prepare()
+        return is_there
 
     def send_open(self, message: bytes) -> bool:
         """Do as `send`, without the session: for the messages of the handshake."""
@@ -234,6 +236,10 @@ class BlockingConnection(Connection):
                     raise ConnectionTimeout(f"{self.peer} did not answer in time")
             self._take()
         return message
+
+    def is_quiet(self) -> bool:
+        """Tell whether nothing waits to be read, not even that the peer has closed the connection."""
+        return not (self.frames.size or self.has_more() or self._readable.poll(0))
 
     def get_now(self) -> memoryview | None:
         """Return the next message if it is there already, None if not; otherwise as `get`."""
