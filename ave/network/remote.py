@@ -201,7 +201,7 @@ class RemoteControl:
     def _send(self, message: bytes, deadline: float | None) -> BlockingConnection:
         """Send a request on a connection that works; it is sent again only if it cannot have arrived whole."""
         connection = self._connection
-        if connection is not None and self._is_alive(connection, deadline):
+        if connection is not None and (connection.is_quiet() or self._is_alive(connection, deadline)):
             try:
                 connection.put(message, deadline)
             except ConnectionClosed:
