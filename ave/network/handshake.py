@@ -129,7 +129,8 @@ def _finished(begun: _Begun, content: bytes | memoryview) -> bytes:
     inner, outer = begun
     inner.update(content)
     outer.update(inner.digest())
-    return outer.digest()
+    mac: bytes = outer.digest()
+    return mac
 
 
 class ServerHandshake:
