@@ -74,7 +74,9 @@ class Connection:
 
     def next(self) -> memoryview | None:
         """Return the content of the next whole message; ProtocolError if the peer's bytes are none."""
-        message = self.frames.next() if self.frames.size else None
+        if not self.frames.size:
+            return None
+        message = self.frames.next()
         return None if message is None else self.session.open(message)
 
     def send(self, message: bytes) -> bool:
@@ -234,7 +236,8 @@ class BlockingConnection(Connection):
                 left = _milliseconds(deadline)
                 if left == 0 or not (self.has_more() or self._readable.poll(left)):
                     raise ConnectionTimeout(f"{self.peer} did not answer in time")
-            self._take()
+            if not self.read():
+                raise ConnectionClosed(f"{self.peer} closed the connection")
         return message
 
     def is_quiet(self) -> bool:
@@ -245,13 +248,10 @@ class BlockingConnection(Connection):
         """Return the next message if it is there already, None if not; otherwise as `get`."""
         message = self.next()
         if message is None and (self.has_more() or self._readable.poll(0)):
-            self._take()
+            if not self.read():
+                raise ConnectionClosed(f"{self.peer} closed the connection")
             message = self.next()
         return message
-
-    def _take(self) -> None:
-        if not self.read():
-            raise ConnectionClosed(f"{self.peer} closed the connection")
 
 
 def _reach(address: tuple[str, int], timeout: float | None) -> socket.socket:

@@ -281,7 +281,7 @@ class _Call:
             remote._share = tracing.rate(remote._home)
         if current or remote._guid or remote._share:
             self._join(current, remote._share)
-        self._started = time.perf_counter()
+        self._started = time.perf_counter() if self._is_traced else 0.0
 
     def _join(self, current: context.Call | None, share: float) -> None:
         """Make the call part of a run and of a trace, those of the call that is being served if there is one."""
