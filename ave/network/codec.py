@@ -14,7 +14,7 @@ from ave.record import DEPTH_MAX
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
     from typing import Any
 
 __all__ = ["decode", "encode", "text_of"]
@@ -36,8 +36,15 @@ def text_of(value: Any, *, above: int = 0) -> str:
     Raises:
         FormatError: some value in it is not JSON; names it.
     """
+    levels = DEPTH_MAX - above
     try:
-        return _written(value, DEPTH_MAX - above)
+        try:
+            text = "".join(_chunks(value, 0))
+        except TypeError:
+            text = "".join(_chunks(_plain(value), 0))
+        if _has_many_brackets(text, levels) and _is_deep(value, levels):
+            raise RecursionError
+        return text
     except FormatError:
         raise
     except RecursionError:
@@ -51,7 +58,13 @@ def decode(message: bytes | memoryview) -> Any:
     """Return what the JSON text of a message says; FormatError says why it is none."""
     try:
         text = str(message, "utf-8")
-        value = _decode(text)
+        # what a peer of ours writes is one value from the first character to the last
+        try:
+            value, end = _scan(text, 0)
+        except StopIteration:
+            end = -1
+        if end != len(text):
+            value = _decoder.decode(text)  # or says what is wrong, and where
     except RecursionError:
         raise FormatError(f"nested deeper than {DEPTH_MAX} levels") from None
     except ValueError as error:
@@ -72,28 +85,19 @@ def _text_of(value: Any) -> str:
     raise TypeError
 
 
-def _make_encoder() -> Callable[[Any], str]:
-    """Return the function that makes JSON text, in CPython without the costly set-up per call."""
+def _make_encoder() -> Callable[[Any, int], Iterable[str]]:
+    """Return the function that makes JSON text, in pieces, in CPython without the costly set-up per call."""
     # no look-out for cycles: one shows by its depth
     encoder = JSONEncoder(separators=(",", ":"), allow_nan=False, check_circular=False, default=_text_of)
-    make = getattr(json_encoder, "c_make_encoder", None)
+    make: Any = getattr(json_encoder, "c_make_encoder", None)
     if make is None:
-        return encoder.encode
+        return lambda value, _indent: encoder.iterencode(value)
+    chunks: Callable[[Any, int], Iterable[str]]
     chunks = make(None, _text_of, json_encoder.encode_basestring_ascii, None, ":", ",", False, False, False)
-    return lambda value: "".join(chunks(value, 0))
+    return chunks
 
 
-_encode = _make_encoder()
-
-
-def _written(value: Any, levels: int) -> str:
-    try:
-        text = _encode(value)
-    except TypeError:
-        text = _encode(_plain(value))
-    if _has_many_brackets(text, levels) and _is_deep(value, levels):
-        raise _not_json(f"nested deeper than {DEPTH_MAX} levels")
-    return text
+_chunks = _make_encoder()
 
 
 def _plain(value: Any) -> Any:
@@ -145,18 +149,7 @@ def _real(text: str) -> float:
 
 
 _decoder = JSONDecoder(object_pairs_hook=_object, parse_constant=_no_number, parse_float=_real)
-
-
-def _decode(text: str) -> Any:
-    # what a peer of ours writes is one value from the first character to the last
-    if text[:1] == "{":
-        try:
-            value, end = _decoder.scan_once(text, 0)  # type: ignore[attr-defined]
-        except StopIteration:
-            end = -1  # `decode` says what is wrong, and where
-        if end == len(text):
-            return value
-    return _decoder.decode(text)
+_scan: Callable[[str, int], tuple[Any, int]] = _decoder.scan_once  # type: ignore[attr-defined]
 
 
 def _is_deep(value: Any, levels: int) -> bool:

@@ -74,12 +74,16 @@ class Connection:
 
     def next(self) -> memoryview | None:
         """Return the content of the next whole message; ProtocolError if the peer's bytes are none."""
-        message = self.frames.next() if self.frames.size else None
+        if not self.frames.size:
+            return None
+        message = self.frames.next()
         return None if message is None else self.session.open(message)
 
     def send(self, message: bytes) -> bool:
         """Queue a message and send what the socket takes at once; False if the peer is gone."""
-        return self._send(self.session.seal(message))
+        is_there = self._send(self.session.seal(message))
+        self.session.prepare()
+        return is_there
 
     def send_open(self, message: bytes) -> bool:
         """Do as `send`, without the session: for the messages of the handshake."""
@@ -232,20 +236,22 @@ class BlockingConnection(Connection):
                 left = _milliseconds(deadline)
                 if left == 0 or not (self.has_more() or self._readable.poll(left)):
                     raise ConnectionTimeout(f"{self.peer} did not answer in time")
-            self._take()
+            if not self.read():
+                raise ConnectionClosed(f"{self.peer} closed the connection")
         return message
+
+    def is_quiet(self) -> bool:
+        """Tell whether nothing waits to be read, not even that the peer has closed the connection."""
+        return not (self.frames.size or self.has_more() or self._readable.poll(0))
 
     def get_now(self) -> memoryview | None:
         """Return the next message if it is there already, None if not; otherwise as `get`."""
         message = self.next()
         if message is None and (self.has_more() or self._readable.poll(0)):
-            self._take()
+            if not self.read():
+                raise ConnectionClosed(f"{self.peer} closed the connection")
             message = self.next()
         return message
-
-    def _take(self) -> None:
-        if not self.read():
-            raise ConnectionClosed(f"{self.peer} closed the connection")
 
 
 def _reach(address: tuple[str, int], timeout: float | None) -> socket.socket:

@@ -392,7 +392,7 @@ class _Service(Service):
         try:
             blob = read_blob(message)
             number = blob.get("id") if peer.session.numbered and isinstance(blob, dict) else None
-            request = read_request(blob, control, control._methods, lambda method: control._why_not(method, peer.key))
+            request = read_request(blob, control, control._methods, control._why_not, peer.key)
             reply = perform(request)
         except Refusal as refusal:
             reply = {"exception": str(refusal)}

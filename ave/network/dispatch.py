@@ -48,12 +48,17 @@ class Request:
 
 
 def read_request(
-    blob: Any, control: object, table: Mapping[str, Method | None], is_allowed: Callable[[Method], str]
+    blob: Any,
+    control: object,
+    table: Mapping[str, Method | None],
+    why_not: Callable[[Method, bytes | None], str],
+    key: bytes | None,
 ) -> Request:
     """Make a request of what came.
 
     Args:
-        is_allowed: asked whether this caller may call a method; a text says why not.
+        why_not: asked why a caller with this key may not call a method; no text if it may.
+        key: what the caller has proved to know.
 
     Raises:
         Refusal: with the contract's text.
@@ -71,7 +76,7 @@ def read_request(
     method = table[name]
     if method is None:
         raise Refusal(f"not an RPC: {_echo(name)}")
-    if why := is_allowed(method):
+    if why := why_not(method, key):
         raise Refusal(why)
     vargs, kwargs = (params.get("vargs"), params.get("kwargs")) if isinstance(params, dict) else (None, None)
     if not isinstance(vargs, list) or not isinstance(kwargs, dict):
@@ -89,7 +94,8 @@ def perform(request: Request) -> dict[str, Any]:
     Exit: the method wants the server to end.
     """
     # also if it names none: the service may have been started in the middle of work for some run
-    token = context.enter(request.context)
+    is_new = request.context is not None or context.current() is not None
+    token = context.enter(request.context) if is_new else None
     try:
         return {"result": request.call(*request.vargs, **request.kwargs)}
     except Exception as error:
@@ -98,7 +104,8 @@ def perform(request: Request) -> dict[str, Any]:
             raise
         return {"exception": described(error, skip=1)}
     finally:
-        context.leave(token)
+        if token is not None:
+            context.leave(token)
 
 
 def write_reply(reply: dict[str, Any], limit: int) -> bytes:

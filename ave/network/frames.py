@@ -84,7 +84,7 @@ class Frames:
         if size == 4 + length:
             # nothing is copied: the message takes the buffer with it
             message = memoryview(self._buffer)[begin:]
-            self.drop()
+            self._buffer, self._at, self.size = b"", 0, 0
             return message
         self._at = end
         self.size -= 4 + length

@@ -23,6 +23,9 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
     from typing import Any
 
+    #: Both hashes of an HMAC that is on its way.
+    _Begun = tuple[Any, Any]
+
 __all__ = ["CHALLENGE", "VERSION", "ClientHandshake", "LegacyPeer", "OpenSession", "ServerHandshake", "Session"]
 
 #: The version of the handshake and of everything after it.
@@ -63,6 +66,9 @@ class OpenSession:
         """Return the content of a message as it came in a frame."""
         return message
 
+    def prepare(self) -> None:
+        """Do beforehand what can be done for the next messages: for moments in which the peer has work."""
+
 
 class Session(OpenSession):
     """A session of version 2: each message is its MAC and then its content.
@@ -76,10 +82,13 @@ class Session(OpenSession):
         self._sending = _Hmac(sending)
         self._receiving = _Hmac(receiving)
         self._sent = self._received = 0
+        self._next_sent: _Begun | None = None
+        self._next_received: _Begun | None = None
 
     def seal(self, message: bytes) -> list[bytes]:
         """Return the parts of the next frame to be sent, its length first."""
-        mac = self._sending.of(_count(self._sent), message)
+        mac = _finished(self._next_sent or self._sending.begun(self._sent), message)
+        self._next_sent = None
         self._sent += 1
         head = _size(MAC_SIZE + len(message)) + mac
         return [head + message] if len(message) < LARGE else [head, message]
@@ -87,10 +96,16 @@ class Session(OpenSession):
     def open(self, message: memoryview) -> memoryview:
         """Return the content of the next message; ProtocolError if it is not the one that the peer sent."""
         content = message[MAC_SIZE:]
-        if not hmac.compare_digest(self._receiving.of(_count(self._received), content), message[:MAC_SIZE]):
+        begun, self._next_received = self._next_received or self._receiving.begun(self._received), None
+        if not hmac.compare_digest(_finished(begun, content), message[:MAC_SIZE]):
             raise ProtocolError("a message was altered, repeated or lost on the way")
         self._received += 1
         return content
+
+    def prepare(self) -> None:
+        """Work the numbers of the next messages into their MACs."""
+        self._next_sent = self._next_sent or self._sending.begun(self._sent)
+        self._next_received = self._next_received or self._receiving.begun(self._received)
 
 
 class _Hmac:
@@ -103,12 +118,19 @@ class _Hmac:
         self._inner = sha256(bytes(byte ^ 0x36 for byte in block))
         self._outer = sha256(bytes(byte ^ 0x5C for byte in block))
 
-    def of(self, count: bytes, content: bytes | memoryview) -> bytes:
-        inner, outer = self._inner.copy(), self._outer.copy()
-        inner.update(count)
-        inner.update(content)
-        outer.update(inner.digest())
-        return outer.digest()
+    def begun(self, number: int) -> _Begun:
+        """Return the MAC of a message as far as its number makes it; for `_finished`, once."""
+        inner = self._inner.copy()
+        inner.update(_count(number))
+        return inner, self._outer.copy()
+
+
+def _finished(begun: _Begun, content: bytes | memoryview) -> bytes:
+    inner, outer = begun
+    inner.update(content)
+    outer.update(inner.digest())
+    mac: bytes = outer.digest()
+    return mac
 
 
 class ServerHandshake:

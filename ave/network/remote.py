@@ -201,7 +201,7 @@ class RemoteControl:
     def _send(self, message: bytes, deadline: float | None) -> BlockingConnection:
         """Send a request on a connection that works; it is sent again only if it cannot have arrived whole."""
         connection = self._connection
-        if connection is not None and self._is_alive(connection, deadline):
+        if connection is not None and (connection.is_quiet() or self._is_alive(connection, deadline)):
             try:
                 connection.put(message, deadline)
             except ConnectionClosed:
@@ -281,7 +281,7 @@ class _Call:
             remote._share = tracing.rate(remote._home)
         if current or remote._guid or remote._share:
             self._join(current, remote._share)
-        self._started = time.perf_counter()
+        self._started = time.perf_counter() if self._is_traced else 0.0
 
     def _join(self, current: context.Call | None, share: float) -> None:
         """Make the call part of a run and of a trace, those of the call that is being served if there is one."""

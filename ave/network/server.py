@@ -287,8 +287,6 @@ class Server:
     # Served
 
     def _serve(self, peer: Peer, mask: int) -> None:
-        if peer not in self.peers:
-            return
         if peer.state == TLS:
             self._shake_tls(peer)
         elif not peer.is_taken:
