@@ -47,12 +47,21 @@ class Logd:
             self._process.wait(60)
             self._process = None
 
-    def drain(self):
+    def wait(self):
+        """Wait until it ends by itself; return its exit code."""
+        code = self._process.wait(120)
+        self._process = None
+        return code
+
+    def drain(self, code=0):
         """Bring everything that waits to the stores, and end."""
         self.end()
         self.begin("--once")
-        assert self._process.wait(120) == 0, self.said()[-3000:]
-        self._process = None
+        assert self.wait() == code, self.said()[-3000:]
+
+    @property
+    def is_running(self):
+        return self._process is not None and self._process.poll() is None
 
     @property
     def pid(self):
@@ -101,8 +110,12 @@ class Emitting:
 
     def _run(self):
         while not self._ending.wait(self._pace_s):
-            emit(self._home, [self.count], size=self._size)
+            self.emit_one(self.count)
             self.count += 1
+
+    def emit_one(self, n):
+        """Emit the record of a number."""
+        emit(self._home, [n], size=self._size)
 
     def __enter__(self):
         self._thread.start()

@@ -13,6 +13,7 @@ import select
 import socket
 import struct
 import threading
+import time
 from contextlib import suppress
 from dataclasses import dataclass
 
@@ -62,19 +63,23 @@ class Proxy:
 
     Attributes:
         port: where it listens.
+        to_port: of the server.
         fault: what is wrong at the moment.
         times: how often it may still happen that a connection is ended by the fault; None for always.
         carried: bytes that went through, by the side they went to.
-        connections: how many there were.
+        came: when each connection came, in seconds of the monotonic clock.
+        asked: when a client began to speak, at first or after an answer.
+        happened: how often the fault ended something.
     """
 
     def __init__(self, to_port):
         self.fault = Fault()
         self.times = None
         self.carried = {CLIENT: 0, SERVER: 0}
-        self.connections = 0
+        self.came = []
+        self.asked = []
         self.happened = 0
-        self._to_port = to_port
+        self.to_port = to_port
         self._ending = threading.Event()
         self._listener = socket.create_server(("127.0.0.1", 0))
         self.port = self._listener.getsockname()[1]
@@ -108,12 +113,12 @@ class Proxy:
                 client, _ = self._listener.accept()
             except OSError:
                 return
-            self.connections += 1
+            self.came.append(time.monotonic())
             if self.fault.refuse:
                 _reset(client)
                 continue
             try:
-                server = socket.create_connection(("127.0.0.1", self._to_port), 5)
+                server = socket.create_connection(("127.0.0.1", self.to_port), 5)
             except OSError:
                 _reset(client)
                 continue
@@ -122,6 +127,7 @@ class Proxy:
     def _carry(self, client, server):
         """Carry one connection, both ways in one thread: no socket is closed under another one's feet."""
         ways = {client: _Way(server, SERVER), server: _Way(client, CLIENT)}
+        spoke = server
         for end in ways:
             end.settimeout(SEND_S)
         with client, server:
@@ -132,6 +138,9 @@ class Proxy:
                     continue
                 ready, _, _ = select.select(list(ways), [], [], LOOK_S)
                 for source in ready:
+                    if source is client and spoke is server:
+                        self.asked.append(time.monotonic())
+                    spoke = source
                     if not self.fault.black_hole and goes_on:
                         goes_on = self._pass_on(source, ways)
 
