@@ -38,7 +38,7 @@ def test_a_server_whose_disk_fills_up_gets_everything_once_there_is_room(home, s
     served.begin()
     with Emitting(home, pace_s=0.01, size=2000) as emitting:
         wait_until_stored(url, 10)
-        for _ in range(scaled(10, least=2)):
+        for _ in range(scaled(10)):
             disk.fill()
             told = served.said().count(WAITING)
             wait_until(lambda told=told: served.said().count(WAITING) > told, 60, "the disk to be told full")
