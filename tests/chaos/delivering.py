@@ -14,6 +14,7 @@ from contextlib import suppress
 
 import pytest
 from forked import GUID, assert_balances, configure
+from scale import SCALE
 
 from ave import spool
 from ave.exceptions import StoreUnavailable
@@ -22,8 +23,9 @@ from ave.lab.stores import open_store
 from ave.record import KINDS, Query
 from ave.testing import wait_until
 
-#: Seconds within which what waits is delivered once the servers are well.
-SOON_S = 180
+#: Seconds within which what waits is delivered once the servers are well; pouchdb-server, of all of them, makes
+#: its views at some hundred documents a second.
+SOON_S = max(180, 60 * SCALE)
 
 PROGRAM = "import sys; from ave.lab.logd import main; sys.exit(main(sys.argv[1:]))"
 

@@ -127,7 +127,6 @@ class Proxy:
     def _carry(self, client, server):
         """Carry one connection, both ways in one thread: no socket is closed under another one's feet."""
         ways = {client: _Way(server, SERVER), server: _Way(client, CLIENT)}
-        spoke = server
         for end in ways:
             end.settimeout(SEND_S)
         with client, server:
@@ -138,9 +137,6 @@ class Proxy:
                     continue
                 ready, _, _ = select.select(list(ways), [], [], LOOK_S)
                 for source in ready:
-                    if source is client and spoke is server:
-                        self.asked.append(time.monotonic())
-                    spoke = source
                     if not self.fault.black_hole and goes_on:
                         goes_on = self._pass_on(source, ways)
 
@@ -156,6 +152,7 @@ class Proxy:
             _finish(way.target)
             del ways[source]
             return True
+        self._note(way, ways)
         fault = self.fault
         if fault.latency_s:
             self._ending.wait(fault.latency_s)
@@ -178,6 +175,13 @@ class Proxy:
             return True
         return False
 
+    def _note(self, way, ways):
+        """Note that a client begins to speak: so far it was the server that did, or nobody."""
+        if way.side == SERVER and not way.speaks:
+            self.asked.append(time.monotonic())
+        for one in ways.values():
+            one.speaks = one is way
+
     def _send(self, target, data, bytes_per_s):
         step = max(1, bytes_per_s // 10) if bytes_per_s else len(data) or 1
         for begin in range(0, len(data), step):
@@ -188,12 +192,13 @@ class Proxy:
 
 
 class _Way:
-    """One way of a connection: where to, which side that is, and how many bytes went there."""
+    """One way of a connection: where to, which side that is, how many bytes went there, if it is whose turn it is."""
 
     def __init__(self, target, side):
         self.target = target
         self.side = side
         self.count = 0
+        self.speaks = False
 
 
 def _finish(target):
