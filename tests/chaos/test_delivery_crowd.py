@@ -115,14 +115,18 @@ def put_one(url):
 SERVERS = {"couchdb": servers_couchdb, "mariadb": servers_mariadb, "opensearch": servers_opensearch}
 
 
-@pytest.mark.parametrize("name", SERVERS if SCALE >= 5 else ["mariadb"])
+#: Connections that may be tried after a pause; the library `couchdb` tries a second one when the first is broken.
+ATTEMPTS = {"couchdb": 2}
+
+
+@pytest.mark.parametrize("name", SERVERS if SCALE >= 5 else ["couchdb"])
 def test_r12_fifty_that_waited_for_a_server_come_back_without_a_storm(home, crowd, name):
     server = SERVERS[name].start()
-    url, total = server.store_url(), scaled(1000, least=150)
+    url, total = server.store_url(), scaled(500, least=75)
     put_one(url)  # it has been there before: its tables are made
     server.kill()
     # small batches, so that there are enough of them to tell a rate by
-    hosts, end = crowd(url, server.port, total, batch_records=10)
+    hosts, end = crowd(url, server.port, total, batch_records=5)
     wait_until(lambda: all(host.is_waiting() for host in hosts), 60)
     let_time_pass(2 * RETRY_MAX_S)  # until the pauses are as long as they get
     gone, away_s = time.monotonic(), scaled(20, least=4)
@@ -133,7 +137,9 @@ def test_r12_fifty_that_waited_for_a_server_come_back_without_a_storm(home, crow
         host.proxy.fault = Fault(latency_s=0.15)  # a server that is not next door
     for host in hosts:
         wait_until(lambda host=host: is_delivered(host.home), SOON_S)
-    assert_nobody_crowds(hosts, gone, away_s, back)
+    assert_few_ask_at_a_time(hosts, gone, away_s, ATTEMPTS.get(name, 1))
+    if name != "mariadb":  # before that one they stand in line, for each looks at the tables alone first
+        assert_no_moment_has_twice_its_share(hosts, back)
     for code, peak_mib in end():
         assert code == 0
         assert peak_mib <= PEAK_MIB
@@ -144,18 +150,21 @@ def test_r12_fifty_that_waited_for_a_server_come_back_without_a_storm(home, crow
     server.remove()
 
 
-def assert_nobody_crowds(hosts, gone, away_s, back):
-    """Assert that few ask at a time while the server is away, and that no moment has twice its share afterwards."""
+def assert_few_ask_at_a_time(hosts, gone, away_s, most):
+    """Assert that no more than chance explains ask at a time while the server is away, `most` times after a pause."""
     away = in_buckets([at for host in hosts for at in host.proxy.came if at < gone + away_s], gone)
-    # a pause is half of the longest on average, and one attempt is made after each
     expected = HOSTS * away_s / (RETRY_MAX_S / 2)
-    assert 0.5 * expected <= sum(away) <= 1.3 * expected
+    print(f"away {away_s} s: {sum(away)} attempts, {max(away)} in a moment at most")
+    assert 0.5 * expected <= sum(away) <= 1.3 * expected * most
     assert max(away) <= HOSTS / 2
+
+
+def assert_no_moment_has_twice_its_share(hosts, back):
+    """Assert that the requests after the return are spread over the time that they take, but for the first moment."""
     first, *after = in_buckets([at for host in hosts for at in host.proxy.asked], back)
-    assert first <= HOSTS / 2
     mean = sum(after) / len(after)
-    print(f"away {len(away) * BUCKET_S:g} s: {sum(away)} attempts, {max(away)} in a moment at most;", end=" ")
     print(f"back {len(after) * BUCKET_S:g} s: {first} at once, {mean:.1f} in a moment, {max(after)} at most")
+    assert first <= HOSTS / 2
     assert max(after) <= 2 * mean, (mean, after)
 
 
