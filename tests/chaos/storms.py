@@ -95,12 +95,12 @@ def assert_deaths_are_survived(point, home, logd, drain, url, total):
     assert_delivered_once(home, url, total)
 
 
-def assert_spoilt_cursors_are_harmless(name, home, served, url):
+def assert_spoilt_cursors_are_harmless(name, home, served, url, *, pace_s=0.002):
     """Let cursors be gone, zeros, or old at every start; all records are stored, each once."""
     random = dice(f"R7 {name}")
     everything_to(home, url)
     cursors, old = home / ".ave/spool/cursors", {}
-    with Emitting(home) as emitting:
+    with Emitting(home, pace_s) as emitting:
         for _ in range(scaled(40)):
             served.begin()
             wait_until_stored(url, emitting.count + random.randrange(1, 50))
