@@ -28,7 +28,7 @@ from tests.lab.stores.fake_elasticsearch import Fake, serving
 from tests.lab.stores.samples import record
 from tests.system import servers_couchdb, servers_mariadb, servers_opensearch
 from tests.system.gate import Gate
-from tests.system.proxy import Fault, Proxy
+from tests.system.proxy import SERVER, Fault, Proxy
 
 pytestmark = pytest.mark.slow
 
@@ -46,6 +46,10 @@ BUCKET_S = 0.1
 
 #: What ave-logd may use of memory, as R10 has it.
 PEAK_MIB = 150
+
+
+#: Nobody is let through, nor goes on.
+AWAY = Fault(to=SERVER, refuse=True, reset_after=0)
 
 
 class Host:
@@ -84,7 +88,7 @@ def crowd(home):
             hosts = [Host(home / f"host-{number}", to_port or port) for number in range(HOSTS)]
             for host in hosts:
                 stack.enter_context(host.proxy)
-                host.proxy.fault = Fault(refuse=True)
+                host.proxy.fault = AWAY
                 host.configure(url, port, **logd)
             command = [sys.executable, str(CROWD), *(str(host.home) for host in hosts)]
             environment = {**os.environ, "PYTHONPATH": ROOT}
@@ -204,10 +208,10 @@ def an_outage(server, hosts, records):
     each moment from its return until all was delivered.
     """
     for host in hosts:
-        host.proxy.fault = Fault(refuse=True)
+        host.forget()
+        host.proxy.fault = AWAY
     server.kill()
     for host in hosts:
-        host.forget()
         emit(host.home, records, guid=host.guid)
     spool.close()
     wait_until(lambda: all(host.is_waiting() for host in hosts), 60)
