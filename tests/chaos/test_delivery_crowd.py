@@ -48,7 +48,8 @@ BUCKET_S = 0.1
 PEAK_MIB = 150
 
 
-#: Nobody is let through, nor goes on.
+#: A server that is not next door, and one that is gone: nobody is let through, nor goes on.
+SLOW = Fault(latency_s=0.1)
 AWAY = Fault(to=SERVER, refuse=True, reset_after=0)
 
 
@@ -88,7 +89,7 @@ def crowd(home):
             hosts = [Host(home / f"host-{number}", to_port or port) for number in range(HOSTS)]
             for host in hosts:
                 stack.enter_context(host.proxy)
-                host.proxy.fault = AWAY
+                host.proxy.fault = SLOW
                 host.configure(url, port, **logd)
             command = [sys.executable, str(CROWD), *(str(host.home) for host in hosts)]
             environment = {**os.environ, "PYTHONPATH": ROOT}
@@ -209,11 +210,13 @@ def an_outage(server, hosts, records):
     """
     for host in hosts:
         host.forget()
-        host.proxy.fault = AWAY
-    server.kill()
-    for host in hosts:
         emit(host.home, records, guid=host.guid)
     spool.close()
+    # it goes when all are busy, so that all miss it at the same moment
+    wait_until(lambda: all(host.proxy.asked for host in hosts), 60)
+    for host in hosts:
+        host.proxy.fault = AWAY
+    server.kill()
     wait_until(lambda: all(host.is_waiting() for host in hosts), 60)
     let_time_pass(2 * RETRY_MAX_S)  # until the pauses are as long as they get
     gone, away_s = time.monotonic(), scaled(20, least=4)
@@ -221,7 +224,8 @@ def an_outage(server, hosts, records):
     server.start()
     back = time.monotonic()
     for host in hosts:
-        host.proxy.fault = Fault(latency_s=0.1)  # a server that is not next door
+        host.proxy.asked.clear()
+        host.proxy.fault = SLOW
     for host in hosts:
         wait_until(lambda host=host: is_delivered(host.home), SOON_S)
     came = [at for host in hosts for at in host.proxy.came if at < gone + away_s]
@@ -232,8 +236,9 @@ def assert_few_ask_at_a_time(came, away_s, most):
     """Assert that no more than chance explains ask at a time while the server is away, `most` times after a pause."""
     expected = HOSTS * away_s / (RETRY_MAX_S / 2)
     print(f"away {away_s} s: {sum(came)} attempts, {max(came)} in a moment at most")
-    assert 0.5 * expected <= sum(came) <= 1.3 * expected * most
-    assert max(came) <= HOSTS / 2
+    assert 0.7 * expected <= sum(came) <= 1.3 * expected * most
+    # five on average: nineteen are there by chance in one of a million moments
+    assert max(came) <= 18 * most
 
 
 def no_moment_has_twice_its_share(asked):

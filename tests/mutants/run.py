@@ -31,7 +31,7 @@ ROOT = Path(__file__).parents[2]
 WORKERS = 2
 
 #: Seconds after which a test hangs, which is a way to fail.
-TIMEOUT_S = 120
+TIMEOUT_S = 240
 
 #: What pytest exits with when a test failed; anything else but 0 is a mistake in the table.
 FAILED = 1
