@@ -97,6 +97,8 @@ def crowd(home):
                 command, env=environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
             )
             stack.callback(running.communicate)
+            # all at once, before the first of them is waited for
+            stack.callback(lambda: [host.proxy.end() for host in hosts])
 
             def end():
                 said, _ = running.communicate()

@@ -89,11 +89,15 @@ class Proxy:
     def __enter__(self):
         return self
 
-    def __exit__(self, *_error):
+    def end(self):
+        """Carry nothing from now on."""
         self._ending.set()
         with suppress(OSError):
             self._listener.shutdown(socket.SHUT_RDWR)
         self._listener.close()
+
+    def __exit__(self, *_error):
+        self.end()
         for thread in self._threads:
             thread.join(10)
             assert not thread.is_alive()
