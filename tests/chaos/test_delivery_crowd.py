@@ -49,7 +49,7 @@ PEAK_MIB = 150
 
 
 #: A server that is not next door, and one that is gone: nobody is let through, nor goes on.
-SLOW = Fault(latency_s=0.06)
+SLOW = Fault(latency_s=0.1)
 AWAY = Fault(to=SERVER, refuse=True, reset_after=0)
 
 
