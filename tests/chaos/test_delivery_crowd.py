@@ -212,6 +212,7 @@ def an_outage(server, hosts, records):
     """
     for host in hosts:
         host.forget()
+        host.proxy.fault = SLOW
         emit(host.home, records, guid=host.guid)
     spool.close()
     # it goes when all are busy, so that all miss it at the same moment
@@ -230,6 +231,7 @@ def an_outage(server, hosts, records):
         host.proxy.fault = SLOW
     for host in hosts:
         wait_until(lambda host=host: is_delivered(host.home), SOON_S)
+        host.proxy.heal()
     came = [at for host in hosts for at in host.proxy.came if at < gone + away_s]
     return away_s, in_buckets(came, gone), in_buckets([at for host in hosts for at in host.proxy.asked], back)
 
