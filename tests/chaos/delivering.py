@@ -11,6 +11,7 @@ import subprocess
 import sys
 import threading
 from contextlib import suppress
+from pathlib import Path
 
 import pytest
 from forked import GUID, assert_balances, configure
@@ -27,6 +28,8 @@ from ave.testing import wait_until
 #: its views at some hundred documents a second.
 SOON_S = max(180, 60 * SCALE)
 
+HERE = Path(__file__).parent
+
 PROGRAM = "import sys; from ave.lab.logd import main; sys.exit(main(sys.argv[1:]))"
 
 
@@ -38,10 +41,13 @@ class Logd:
         self._log = directory / "logd.log"
         self._process = None
 
-    def begin(self, *arguments):
+    def begin(self, *arguments, dies=None):
+        """Begin it; if `dies` is given, it dies at the point of that name when it is there for the n-th time."""
+        program = PROGRAM if dies is None else f"from forked import at_point; at_point{dies!r}(); {PROGRAM}"
+        environment = {**os.environ, "PYTHONPATH": f"{HERE.parents[1]}:{HERE}"}
         with self._log.open("ab") as log:
-            command = [sys.executable, "-c", PROGRAM, "--home", str(self._home), *arguments]
-            self._process = subprocess.Popen(command, stdout=log, stderr=log)
+            command = [sys.executable, "-c", program, "--home", str(self._home), *arguments]
+            self._process = subprocess.Popen(command, env=environment, stdout=log, stderr=log)
 
     def end(self, number=signal.SIGTERM):
         if self._process is not None:
