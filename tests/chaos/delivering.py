@@ -11,9 +11,11 @@ import subprocess
 import sys
 import threading
 from contextlib import suppress
+from pathlib import Path
 
 import pytest
 from forked import GUID, assert_balances, configure
+from scale import SCALE
 
 from ave import spool
 from ave.exceptions import StoreUnavailable
@@ -22,8 +24,11 @@ from ave.lab.stores import open_store
 from ave.record import KINDS, Query
 from ave.testing import wait_until
 
-#: Seconds within which what waits is delivered once the servers are well.
-SOON_S = 180
+#: Seconds within which what waits is delivered once the servers are well; pouchdb-server, of all of them, makes
+#: its views at some hundred documents a second.
+SOON_S = max(180, 60 * SCALE)
+
+HERE = Path(__file__).parent
 
 PROGRAM = "import sys; from ave.lab.logd import main; sys.exit(main(sys.argv[1:]))"
 
@@ -36,10 +41,13 @@ class Logd:
         self._log = directory / "logd.log"
         self._process = None
 
-    def begin(self, *arguments):
+    def begin(self, *arguments, dies=None):
+        """Begin it; if `dies` is given, it dies at the point of that name when it is there for the n-th time."""
+        program = PROGRAM if dies is None else f"from forked import at_point; at_point{dies!r}(); {PROGRAM}"
+        environment = {**os.environ, "PYTHONPATH": f"{HERE.parents[1]}:{HERE}"}
         with self._log.open("ab") as log:
-            command = [sys.executable, "-c", PROGRAM, "--home", str(self._home), *arguments]
-            self._process = subprocess.Popen(command, stdout=log, stderr=log)
+            command = [sys.executable, "-c", program, "--home", str(self._home), *arguments]
+            self._process = subprocess.Popen(command, env=environment, stdout=log, stderr=log)
 
     def end(self, number=signal.SIGTERM):
         if self._process is not None:
@@ -47,12 +55,21 @@ class Logd:
             self._process.wait(60)
             self._process = None
 
-    def drain(self):
+    def wait(self):
+        """Wait until it ends by itself; return its exit code."""
+        code = self._process.wait(120)
+        self._process = None
+        return code
+
+    def drain(self, code=0):
         """Bring everything that waits to the stores, and end."""
         self.end()
         self.begin("--once")
-        assert self._process.wait(120) == 0, self.said()[-3000:]
-        self._process = None
+        assert self.wait() == code, self.said()[-3000:]
+
+    @property
+    def is_running(self):
+        return self._process is not None and self._process.poll() is None
 
     @property
     def pid(self):
@@ -101,8 +118,12 @@ class Emitting:
 
     def _run(self):
         while not self._ending.wait(self._pace_s):
-            emit(self._home, [self.count], size=self._size)
+            self.emit_one(self.count)
             self.count += 1
+
+    def emit_one(self, n):
+        """Emit the record of a number."""
+        emit(self._home, [n], size=self._size)
 
     def __enter__(self):
         self._thread.start()

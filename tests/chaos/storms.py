@@ -4,9 +4,19 @@ from __future__ import annotations
 
 import signal
 
-from delivering import Emitting, assert_all_comes_once, letters, wait_until_stored
-from scale import dice, scaled
+from delivering import (
+    Emitting,
+    assert_all_comes_once,
+    assert_delivered_once,
+    emit,
+    everything_to,
+    letters,
+    wait_until_stored,
+)
+from forked import at_point, points
+from scale import SCALE, dice, scaled
 
+from ave import spool
 from ave.exceptions import StoreUnavailable
 from ave.testing import wait_until
 from tests.lab.stores.samples import record
@@ -14,6 +24,9 @@ from tests.system.proxy import CLIENT, SERVER, Fault
 
 #: Tells that ave-logd has noticed that its store is away.
 WAITING = "takes nothing, its records wait"
+
+#: Tells that a person must see to who we are, in the words of the one or the other store.
+REFUSED = "refuses us", "does not let us"
 
 
 def killed(server, served, emitting):
@@ -66,11 +79,44 @@ def assert_storm_is_survived(name, home, served, server, url, numbers, *, pace_s
     assert_all_comes_once(home, served, url, emitting.count, numbers)
 
 
+#: In make test, those that the store has to do with.
+POINTS = points() if SCALE >= 5 else ["batch-read", "batch-stored", "cursor-moved", "cursor-synced"]
+
+
+def assert_deaths_are_survived(point, home, logd, drain, url, total):
+    """Let ave-logd die at a point, each time a bit later; the next ones deliver all, each record once."""
+    everything_to(home, url)
+    emit(home, range(total))
+    spool.close()
+    for reached in range(1, 2 + scaled(4)):
+        first = logd("--once", fault=at_point(point, reached))
+        assert first.wait() in {-signal.SIGKILL, 0}, first.said()
+    drain()
+    assert_delivered_once(home, url, total)
+
+
+def assert_spoilt_cursors_are_harmless(name, home, served, url, *, pace_s=0.002):
+    """Let cursors be gone, zeros, or old at every start; all records are stored, each once."""
+    random = dice(f"R7 {name}")
+    everything_to(home, url)
+    cursors, old = home / ".ave/spool/cursors", {}
+    with Emitting(home, pace_s) as emitting:
+        for _ in range(scaled(40)):
+            served.begin()
+            wait_until_stored(url, emitting.count + random.randrange(1, 50))
+            served.end(random.choice([signal.SIGKILL, signal.SIGTERM]))
+            for file in cursors.glob("*"):
+                content = file.read_bytes()
+                file.write_bytes(random.choice([b"", bytes(len(content)), old.setdefault(file, content)]))
+    served.begin()
+    assert_all_comes_once(home, served, url, emitting.count)
+
+
 def assert_refused_until_mended(home, served, url, mend, numbers):
     """Let ave-logd be refused; nothing is buried, and after `mend()` all is delivered."""
     with Emitting(home, 0.01) as emitting:
         served.begin()
-        wait_until(lambda: "refuses us" in served.said(), 60)
+        wait_until(lambda: any(words in served.said() for words in REFUSED), 60)
         emitting.wait_for(scaled(1000))
         assert WAITING in served.said()
         assert letters(home) == []

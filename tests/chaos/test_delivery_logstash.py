@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import signal
 from collections import Counter
 
 import pytest
 from delivering import Emitting, emit, is_delivered, letters, numbers
 from forked import DATABASE, assert_balances, configure
 from scale import dice, scaled
+from storms import POINTS
 
 from ave import spool
 from ave.testing import wait_until
@@ -93,4 +95,22 @@ def test_what_a_network_breaks_on_the_way_is_sent_again(home, served, fault):
         wait_until(lambda: is_delivered(home), 120)
         assert proxy.happened == scaled(50)
         assert arrived(sink).keys() == set(range(total))
+        assert_balances(home)
+
+
+@pytest.mark.parametrize("point", POINTS)
+def test_r6_ave_logd_may_die_at_every_point_and_all_arrives(home, served, point):
+    total, deaths = scaled(20_000), 1 + scaled(4)
+    with Sink() as sink:
+        configure(home, "logstash", host="127.0.0.1", port=sink.port)
+        emit(home, range(total))
+        spool.close()
+        for reached in range(1, 1 + deaths):
+            served.begin("--once", dies=(point, reached))
+            assert served.wait() in {-signal.SIGKILL, 0}
+        served.drain()
+        wait_until(lambda: arrived(sink).keys() == set(range(total)), 60)
+        assert sum(arrived(sink).values()) <= total + BATCH * deaths
+        assert numbers(embedded(home)) == list(range(total))
+        assert letters(home) == []
         assert_balances(home)

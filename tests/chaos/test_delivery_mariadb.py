@@ -1,10 +1,18 @@
-"""R8, R9, R13: MariaDB that dies, hangs, restarts and refuses under ave-logd: nothing lost, nothing twice."""
+"""R6-R9, R13: MariaDB that dies, hangs, restarts and refuses under ave-logd: nothing lost, nothing twice."""
 
 from __future__ import annotations
 
 import pytest
 from delivering import Emitting, everything_to, numbers
-from storms import assert_refused_until_mended, assert_storm_is_survived, put_through_faults
+from forked import GUID
+from storms import (
+    POINTS,
+    assert_deaths_are_survived,
+    assert_refused_until_mended,
+    assert_spoilt_cursors_are_harmless,
+    assert_storm_is_survived,
+    put_through_faults,
+)
 
 from ave import spool
 from ave.lab.stores import open_store
@@ -27,14 +35,11 @@ def server():
 def measuring(monkeypatch):
     """Let jobs emit rows of three tables instead of shouts."""
 
-    def run(self):
-        while not self._ending.wait(self._pace_s):
-            row = {"n": self.count, "seconds": self.count / 7, "device": "yuga"}
-            body = {"table": f"boots_{self.count % 3}", "row": row}
-            spool.append("measurement", "20261122-nightly-17", body, source="test", home=str(self._home))
-            self.count += 1
+    def emit_one(self, n):
+        body = {"table": f"boots_{n % 3}", "row": {"n": n, "seconds": n / 7, "device": "yuga"}}
+        spool.append("measurement", GUID, body, source="test", home=str(self._home))
 
-    monkeypatch.setattr(Emitting, "_run", run)
+    monkeypatch.setattr(Emitting, "emit_one", emit_one)
 
 
 def rows(url):
@@ -60,6 +65,15 @@ def test_mariadb_that_refuses_the_password_gets_everything_once_it_is_mended(hom
     server.execute(user + "'another'")
     password = servers_mariadb.PASSWORD.replace("'", "''")
     assert_refused_until_mended(home, served, url, lambda: server.execute(user + f"'{password}'"), numbers)
+
+
+@pytest.mark.parametrize("point", POINTS)
+def test_r6_ave_logd_may_die_at_every_point(home, logd, drain, point):
+    assert_deaths_are_survived(point, home, logd, drain, servers_mariadb.fresh_url(), 3000)
+
+
+def test_r7_cursors_before_mariadb_are_only_an_optimisation(home, served):
+    assert_spoilt_cursors_are_harmless("mariadb", home, served, servers_mariadb.fresh_url())
 
 
 def test_r8_ambiguous_answers_of_mariadb_are_harmless(server, monkeypatch):

@@ -16,15 +16,21 @@ from delivering import (
     emit,
     everything_to,
     is_delivered,
-    letters,
+    numbers,
     wait_until_stored,
 )
-from forked import at_point, points
-from scale import SCALE, dice, scaled
+from scale import dice, scaled
+from storms import (
+    POINTS,
+    assert_deaths_are_survived,
+    assert_refused_until_mended,
+    assert_spoilt_cursors_are_harmless,
+)
 
 from ave import spool
 from ave.testing import wait_until
 from tests.system import servers_opensearch
+from tests.system.gate import Gate
 
 pytestmark = pytest.mark.slow
 
@@ -58,6 +64,12 @@ def test_a_server_that_is_killed_stopped_and_blocked_gets_everything_once(home, 
         emitting.wait_for(scaled(1000))
         requests.put(path, json={blocks: None}, timeout=30).raise_for_status()
 
+    def restart(emitting):
+        node.stop()
+        emitting.wait_for(scaled(500))
+        node.start()
+        node.wait_until_well()
+
     def kill_ave_logd(emitting):
         served.end(signal.SIGKILL)
         emitting.wait_for(scaled(200))
@@ -66,28 +78,21 @@ def test_a_server_that_is_killed_stopped_and_blocked_gets_everything_once(home, 
     served.begin()
     with Emitting(home) as emitting:
         wait_until_stored(url, 50)
-        faults = [stop, block, kill_ave_logd, kill]
-        for fault in [*faults, *random.choices(faults, k=scaled(20) - 2)]:
+        faults = [stop, block, kill_ave_logd, kill, restart]
+        for fault in [*faults, *random.choices(faults, k=scaled(20, least=2) - 2)]:
             fault(emitting)
             emitting.wait_for(scaled(300))
     assert_all_comes_once(home, served, url, emitting.count)
     assert "takes nothing, its records wait" in served.said()
 
 
-#: In make test, those that the store has to do with.
-POINTS = points() if SCALE >= 5 else ["batch-read", "batch-stored", "cursor-moved", "cursor-synced"]
-
-
 @pytest.mark.parametrize("point", POINTS)
 def test_r6_ave_logd_may_die_at_every_point(home, url, logd, drain, point):
-    everything_to(home, url)
-    emit(home, range(3000))
-    spool.close()
-    for reached in range(1, 2 + scaled(4)):
-        first = logd("--once", fault=at_point(point, reached))
-        assert first.wait() in {-signal.SIGKILL, 0}, first.said()
-    drain()
-    assert_delivered_once(home, url, 3000)
+    assert_deaths_are_survived(point, home, logd, drain, url, 3000)
+
+
+def test_r7_cursors_before_opensearch_are_only_an_optimisation(home, served, url):
+    assert_spoilt_cursors_are_harmless("opensearch", home, served, url)
 
 
 def primary_of(nodes):
@@ -122,24 +127,12 @@ def test_one_node_of_three_is_lost_in_the_middle_and_no_record_with_it(home, ser
         assert_delivered_once(home, left, total)
 
 
-def test_a_server_that_refuses_who_we_are_holds_the_queue_and_buries_nothing(home, served):
-    """The whole run long; a fake, for the server that Maven brings has no accounts."""
-    from tests.lab.stores.fake_elasticsearch import Fake, serving
+def test_a_server_that_refuses_who_we_are_gets_everything_once_it_is_mended(home, served, url):
+    """By way of a gate, for the server that Maven brings has no accounts."""
+    with Gate(servers_opensearch.shared().port, "lab:right") as gate:
+        everything_to(home, url.replace(f"127.0.0.1:{gate.to_port}", f"lab:wrong@127.0.0.1:{gate.port}"))
 
-    fake = Fake()
-    fake.answer = lambda *_asked: (401, {}, b'{"error": {"type": "security_exception", "reason": "who?"}}')
-    with serving(fake):
-        everything_to(home, f"elasticsearch://lab:wrong@127.0.0.1:{fake.port}")
-        served.begin()
-        emit(home, range(scaled(5000)))
-        spool.close()
-        wait_until(lambda: len(fake.requests) > 5, 30)
-        assert letters(home) == []
-        assert not is_delivered(home)
-        assert "mend user, password" in served.said()
-        fake.answer = lambda *_asked: None
-        wait_until(lambda: is_delivered(home), SOON_S)
-        [kept] = fake.documents.values()
-        shouts = [source for source in kept.values() if "n" in source.get("body", {})]
-        assert sorted(source["body"]["n"] for source in shouts) == list(range(scaled(5000)))
-        assert letters(home) == []
+        def mend():
+            gate.login = "lab:wrong"
+
+        assert_refused_until_mended(home, served, url, mend, numbers)

@@ -1,20 +1,22 @@
-"""R10, R12: several real servers under one ave-logd, and many ave-logd before one server."""
+"""R10: several real servers under one ave-logd: one that is dead or hangs delays no other."""
 
 from __future__ import annotations
 
 import signal
+import time
 
 import pytest
-from delivering import SOON_S, Logd, emit, everything_to, is_delivered, letters, numbers, wait_until_stored
+from delivering import SOON_S, Emitting, emit, is_delivered, letters, numbers, wait_until_stored
 from forked import GUID, assert_balances, configure
 from scale import scaled
 
 from ave import spool
-from ave.lab import config
 from ave.lab.stores import open_store
 from ave.record import KINDS
 from ave.testing import wait_until
-from tests.system import servers_couchdb, servers_mariadb
+from tests.system import servers_couchdb, servers_mariadb, servers_opensearch
+from tests.system.proxy import Fault, Proxy
+from tests.system.sink import Sink
 
 pytestmark = pytest.mark.slow
 
@@ -26,6 +28,29 @@ def measured(url):
         return store.count(GUID).get("measurement", 0)
     finally:
         store.close()
+
+
+#: Kinds that go to three different stores.
+ALL = ("shout", "verdict", "measurement")
+
+
+class EmittingAll(Emitting):
+    """Emits records of one kind after the other."""
+
+    def emit_one(self, n):
+        emit(self._home, [n], kind=ALL[n % 3])
+
+
+def arrived(sink):
+    """Return the number in every record that went to Logstash."""
+    return [event["body"]["n"] for event in list(sink.events) if "n" in event.get("body", {})]
+
+
+def rss_mib(pid):
+    """Return the peak of a process's memory."""
+    with open(f"/proc/{pid}/status") as status:
+        [peak] = [int(line.split()[1]) for line in status if line.startswith("VmHWM:")]
+    return peak / 1024
 
 
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGSTOP], ids=lambda number: number.name)
@@ -61,32 +86,41 @@ def test_r10_a_server_that_is_dead_or_hangs_delays_no_other(home, served, number
     mariadb.remove()
 
 
-def test_r12_many_ave_logd_that_wait_for_one_couchdb_bring_everything_once(home):
-    server = servers_couchdb.start()
-    url, total = server.url(), scaled(1000)
-    hosts = [home / f"host-{number}" for number in range(max(10, scaled(50)))]
-    server.kill()
-    running = []
-    try:
-        for host in hosts:
-            host.mkdir()
-            config.bootstrap(str(host))
-            configure(host, "logd", retry_max_s=1)
-            everything_to(host, url)
-            emit(host, range(total), guid=f"run-of-{host.name}")
-            running.append(Logd(host, host))
-            running[-1].begin()
-        spool.close()
-        for logd in running:
-            wait_until(lambda logd=logd: "takes nothing, its records wait" in logd.said(), 60)
-        server.start()
-        for host, logd in zip(hosts, running, strict=True):
-            wait_until(lambda host=host: is_delivered(host), SOON_S)
-            logd.end()
-            assert numbers(url, f"run-of-{host.name}") == list(range(total))
-            assert letters(host) == []
-            assert_balances(host, f"run-of-{host.name}")
-    finally:
-        for logd in running:
-            logd.end(signal.SIGKILL)
-        server.remove()
+def test_r10_four_that_are_dead_each_in_its_way_do_not_delay_the_fifth(home, served):
+    couchdb, mariadb = servers_couchdb.start(), servers_mariadb.fresh_url()
+    lab, panotti, total = home / "lab.db", couchdb.url(), scaled(20_000)
+    with servers_opensearch.fresh() as url, Sink() as sink, Proxy(servers_opensearch.shared().port) as proxy:
+        configure(home, "panotti", enabled=True, url=panotti)
+        configure(home, "decibel", enabled=True, url=f"sqlite://{lab}")
+        configure(home, "mysql", enabled=True, url=mariadb)
+        configure(home, "elasticsearch", enabled=True, url=url.replace(f":{proxy.to_port}/", f":{proxy.port}/"))
+        configure(home, "logstash", host="127.0.0.1", port=sink.port)
+        couchdb.kill()
+        lab.mkdir()
+        proxy.fault, sink.mood = Fault(black_hole=True), "stall"
+        served.begin()
+        with EmittingAll(home, pace_s=0.001) as emitting:
+            wait_until_stored(mariadb, 1)
+            lags = []
+            while emitting.count < total:
+                said, began = emitting.count, time.monotonic()
+                wait_until(lambda said=said: measured(mariadb) >= said // len(ALL), 20)
+                lags.append(time.monotonic() - began)
+        assert sorted(lags)[int(0.99 * len(lags))] <= 2.0
+        assert rss_mib(served.pid) <= 150
+        assert letters(home) == []
+        couchdb.start()
+        lab.rmdir()
+        proxy.heal()
+        sink.mood = "well"
+        wait_until(lambda: is_delivered(home), SOON_S)
+        served.drain()
+        each = list(range(emitting.count))
+        assert numbers(url) == each
+        assert sorted(set(arrived(sink))) == each
+        assert numbers(panotti) == [n for n in each if ALL[n % 3] == "shout"]
+        assert numbers(f"sqlite://{lab}") == [n for n in each if ALL[n % 3] == "verdict"]
+        assert measured(mariadb) == len([n for n in each if ALL[n % 3] == "measurement"])
+        assert letters(home) == []
+        assert_balances(home)
+    couchdb.remove()

@@ -27,6 +27,7 @@ from forked import (
 )
 from scale import dice, scaled
 from scene import assert_scene_is_stored
+from small_disk import mounted
 
 from ave import home as homes
 from ave import io
@@ -166,30 +167,21 @@ def test_r15_it_goes_on_within_moments_when_the_disk_has_room_again(home, logd, 
 @pytest.fixture
 def small_disk(home):
     """A file system of 16 MiB for the whole home."""
-    if os.geteuid() != 0 or subprocess.run(["mount", "-t", "tmpfs", "-o", "size=16m", "tmpfs", home]).returncode:
-        pytest.skip("needs root and the right to mount")
-    yield home
-    subprocess.run(["umount", "-l", home], check=True)
+    with mounted(home, 16) as disk:
+        yield disk
 
 
 def test_r15_a_full_file_system_stops_nobody_and_loses_nothing(small_disk, logd, job):
-    home = small_disk
+    home = small_disk.path
     config.bootstrap(str(home))
     serving = logd()
     working = job("job", size=300, pace_s=0.001)
     wait_until(lambda: len(stored(home)) > 100)
-    filler = home / "filler"
-    with open(filler, "wb", buffering=0) as file:
-        for block in (1 << 20, 4096, 1):
-            try:
-                while file.write(b"x" * block) == block:
-                    pass
-            except OSError:
-                continue
+    small_disk.fill()
     wait_until(lambda: "is full" in serving.said() or "No space" in serving.said())
     working.send(signal.SIGTERM)
     working.wait()
-    filler.unlink()
+    small_disk.free()
     began = time.monotonic()
     wait_until(lambda: len(stored(home)) >= len(kept(home)))
     assert time.monotonic() - began <= 2.0

@@ -285,7 +285,7 @@ def test_r13_it_balances_after_a_mix_of_everything(home, spool, logd, drain, job
 
     def lock():
         if os.path.exists(database):
-            with closing(sqlite3.connect(database, isolation_level=None)) as db:
+            with closing(sqlite3.connect(database, timeout=60, isolation_level=None)) as db:
                 db.execute("BEGIN IMMEDIATE")
                 wait_for_more(50)
 

@@ -18,6 +18,7 @@ BATCHES = "ave/lab/logd/batches.py"
 SHIPPER = "ave/lab/logd/shipper.py"
 WATCH = "ave/lab/logd/watch.py"
 
+TEST_CROWD = "tests/chaos/test_delivery_crowd.py"
 TEST_DAMAGE = "tests/chaos/test_logd_damage.py"
 TEST_FAULTS = "tests/chaos/test_logd_faults.py"
 TEST_KILL = "tests/chaos/test_logd_kill.py"
@@ -204,6 +205,24 @@ LOGD = [
         "            if rejected:\n                self._bury(rejected)\n",
         "            if rejected:\n                raise OSError('rejected')\n",
         f"{TEST_STORES} -k r11",
+    ),
+    Mutant(
+        *("R12", "all hosts come back in step", SHIPPER),
+        "random.uniform(0, most)  # noqa: S311",
+        "most",
+        f"{TEST_CROWD} -k storm",
+    ),
+    Mutant(
+        *("R12", "a server that is away is asked all the time", SHIPPER),
+        "self._ending.wait(self._pause())",
+        "self._ending.wait(0.1)",
+        f"{TEST_CROWD} -k storm",
+    ),
+    Mutant(
+        *("R12", "a server that asks for time gets none", SHIPPER),
+        "return self._asked_s + ",
+        "return ",
+        f"{TEST_SHIPPER} -k wants_to_be",
     ),
     Mutant(
         *("R13", "the audit believes the cursor, not the store", AUDIT),

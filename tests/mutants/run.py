@@ -1,4 +1,6 @@
-"""Plant each defect of the table into a copy of the tree and see its test fail: `run.py [ROW ...]`.
+"""Plant each defect of the table into a copy of the tree and see its test fail: `run.py [--part N/M] [ROW ...]`.
+
+All rows, unless some are named; of these the N-th of M parts, unless all.
 
 A defect that no test catches is a survivor, and survivors fail the run. So does a line of the table whose text is
 no longer in its file, and a test that fails without a defect.
@@ -6,6 +8,7 @@ no longer in its file, and a test that fails without a defect.
 
 from __future__ import annotations
 
+import argparse
 import os
 import shutil
 import subprocess
@@ -28,7 +31,7 @@ ROOT = Path(__file__).parents[2]
 WORKERS = 2
 
 #: Seconds after which a test hangs, which is a way to fail.
-TIMEOUT_S = 120
+TIMEOUT_S = 240
 
 #: What pytest exits with when a test failed; anything else but 0 is a mistake in the table.
 FAILED = 1
@@ -68,9 +71,21 @@ def fault_of_test(tree: Path, test: str) -> str:
     return "" if code == 0 else f"TABLE: without a defect, pytest ended with {code}"
 
 
-def main(rows: list[str]) -> int:
+def part_of(mutants: list[Mutant], part: str) -> list[Mutant]:
+    """Return the part "N/M" of the mutants, from 1/M to M/M; those that one test catches stay together."""
+    number, _, count = part.partition("/")
+    tests = sorted({mutant.test for mutant in mutants})
+    mine = set(tests[int(number) - 1 :: int(count)])
+    return [mutant for mutant in mutants if mutant.test in mine]
+
+
+def main(arguments: list[str]) -> int:
     """Run all, print each as it ends, then the survivors."""
-    mutants = [mutant for mutant in MUTANTS if not rows or mutant.row in rows]
+    parser = argparse.ArgumentParser(description="Plant known defects; a test must catch each.")
+    parser.add_argument("--part", metavar="N/M", default="1/1", help="only the N-th of M parts")
+    parser.add_argument("rows", metavar="ROW", nargs="*", help="a promise, such as R12; all of them if none is named")
+    options = parser.parse_args(arguments)
+    mutants = part_of([mutant for mutant in MUTANTS if not options.rows or mutant.row in options.rows], options.part)
     if not mutants:
         print(f"there is no such row; there are: {' '.join(sorted({mutant.row for mutant in MUTANTS}))}")
         return 2

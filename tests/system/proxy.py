@@ -13,6 +13,7 @@ import select
 import socket
 import struct
 import threading
+import time
 from contextlib import suppress
 from dataclasses import dataclass
 
@@ -62,19 +63,23 @@ class Proxy:
 
     Attributes:
         port: where it listens.
+        to_port: of the server.
         fault: what is wrong at the moment.
         times: how often it may still happen that a connection is ended by the fault; None for always.
         carried: bytes that went through, by the side they went to.
-        connections: how many there were.
+        came: when each connection came, in seconds of the monotonic clock.
+        asked: when a client began to speak, at first or after an answer.
+        happened: how often the fault ended something.
     """
 
     def __init__(self, to_port):
         self.fault = Fault()
         self.times = None
         self.carried = {CLIENT: 0, SERVER: 0}
-        self.connections = 0
+        self.came = []
+        self.asked = []
         self.happened = 0
-        self._to_port = to_port
+        self.to_port = to_port
         self._ending = threading.Event()
         self._listener = socket.create_server(("127.0.0.1", 0))
         self.port = self._listener.getsockname()[1]
@@ -84,11 +89,15 @@ class Proxy:
     def __enter__(self):
         return self
 
-    def __exit__(self, *_error):
+    def end(self):
+        """Carry nothing from now on."""
         self._ending.set()
         with suppress(OSError):
             self._listener.shutdown(socket.SHUT_RDWR)
         self._listener.close()
+
+    def __exit__(self, *_error):
+        self.end()
         for thread in self._threads:
             thread.join(10)
             assert not thread.is_alive()
@@ -108,12 +117,12 @@ class Proxy:
                 client, _ = self._listener.accept()
             except OSError:
                 return
-            self.connections += 1
+            self.came.append(time.monotonic())
             if self.fault.refuse:
                 _reset(client)
                 continue
             try:
-                server = socket.create_connection(("127.0.0.1", self._to_port), 5)
+                server = socket.create_connection(("127.0.0.1", self.to_port), 5)
             except OSError:
                 _reset(client)
                 continue
@@ -147,6 +156,7 @@ class Proxy:
             _finish(way.target)
             del ways[source]
             return True
+        self._note(way, ways)
         fault = self.fault
         if fault.latency_s:
             self._ending.wait(fault.latency_s)
@@ -169,6 +179,13 @@ class Proxy:
             return True
         return False
 
+    def _note(self, way, ways):
+        """Note that a client begins to speak: so far it was the server that did, or nobody."""
+        if way.side == SERVER and not way.speaks:
+            self.asked.append(time.monotonic())
+        for one in ways.values():
+            one.speaks = one is way
+
     def _send(self, target, data, bytes_per_s):
         step = max(1, bytes_per_s // 10) if bytes_per_s else len(data) or 1
         for begin in range(0, len(data), step):
@@ -179,12 +196,13 @@ class Proxy:
 
 
 class _Way:
-    """One way of a connection: where to, which side that is, and how many bytes went there."""
+    """One way of a connection: where to, which side that is, how many bytes went there, if it is whose turn it is."""
 
     def __init__(self, target, side):
         self.target = target
         self.side = side
         self.count = 0
+        self.speaks = False
 
 
 def _finish(target):
