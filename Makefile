@@ -90,7 +90,8 @@ $(TOOLS): Makefile | $(READY)
 
 build/opensearch-3/.ready: build/opensearch/.ready
 
-$(SEARCHES): build/%/.ready: $(wildcard tests/system/opensearch/*.* tests/system/opensearch/*/*.*) | $(READY)
+LAUNCHERS := $(addprefix tests/system/opensearch/,build *.* */*.*)
+$(SEARCHES): build/%/.ready: $(wildcard $(LAUNCHERS)) | $(READY)
 	@command -v javac >/dev/null && command -v mvn >/dev/null || etc/apt-install default-jdk-headless maven || true
 	@echo "fetching $* (takes a minute)"
 	@PIP=$(BIN)/pip tests/system/opensearch/build $* || echo "the tests that need it will skip"
