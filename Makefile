@@ -7,15 +7,17 @@ READY  := $(VENV)/.ready
 TOOLS  := $(VENV)/.tools
 PYTEST := $(BIN)/python -m pytest -q
 
-# servers that tests start: where each is once it was fetched
-OPENSEARCH := build/opensearch/.ready
+# servers that tests start: where each is once it was fetched; SEARCH is also opensearch-3 or elasticsearch-8
+SEARCH ?= opensearch
+OPENSEARCH := build/$(SEARCH)/.ready
+SEARCHES := $(foreach name,opensearch opensearch-3 elasticsearch-8,build/$(name)/.ready)
 POUCHDB := build/node/.ready
 
 # what the demo needs for each store
 COMMA := ,
 NEEDED_BY_couchdb := $(POUCHDB)
 NEEDED_BY_mariadb := $(TOOLS)
-NEEDED_BY_opensearch := $(OPENSEARCH)
+NEEDED_BY_opensearch := build/opensearch/.ready
 
 # Debian packages that some tests call; without one of them those tests skip and say so
 TEST_PACKAGES := git strace faketime mariadb-server-core mariadb-client-core
@@ -25,6 +27,7 @@ export PYTHONUTF8 := 1
 # on a disk, where a sync means something; /tmp may be in memory
 TMPDIR ?= /var/tmp
 export TMPDIR
+export AVE_TEST_SEARCH := $(SEARCH)
 MAKEFLAGS += --no-print-directory
 
 .PHONY: help demo test lint bench chaos soak mutants doc clean
@@ -86,10 +89,13 @@ $(READY): setup.py
 $(TOOLS): Makefile | $(READY)
 	@etc/apt-install $(TEST_PACKAGES) && touch $@ || echo "the tests that need them will skip"
 
-$(OPENSEARCH): tests/system/opensearch/pom.xml tests/system/opensearch/Launcher.java
+build/opensearch-3/.ready: build/opensearch/.ready
+
+LAUNCHERS := $(addprefix tests/system/opensearch/,build *.* */*.*)
+$(SEARCHES): build/%/.ready: $(wildcard $(LAUNCHERS)) | $(READY)
 	@command -v javac >/dev/null && command -v mvn >/dev/null || etc/apt-install default-jdk-headless maven || true
-	@echo "fetching OpenSearch (takes a minute)"
-	@tests/system/opensearch/build || echo "the tests that need it will skip"
+	@echo "fetching $* (takes a minute)"
+	@PIP=$(BIN)/pip tests/system/opensearch/build $* || echo "the tests that need it will skip"
 
 $(POUCHDB):
 	@command -v npm >/dev/null || etc/apt-install nodejs npm || true

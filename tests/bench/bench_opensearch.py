@@ -46,7 +46,7 @@ def shape(record: Record) -> dict[str, object]:
 def raw(node: servers_opensearch.Node, count: int) -> float:
     """Send documents by `_bulk` as any script would, and nothing else; return documents per second."""
     name = f"raw{uuid.uuid4().hex[:8]}"
-    made = template("opensearch", name, locust=f"{name}-requests")
+    made = template(servers_opensearch.FLAVOUR, name, locust=f"{name}-requests")
     requests.put(f"{node.url}/_index_template/{name}", json=made, timeout=30).raise_for_status()
     segment, now = uuid.uuid4().hex[:26], time.time_ns()
     session = requests.Session()

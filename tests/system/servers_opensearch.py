@@ -1,7 +1,11 @@
-"""OpenSearch nodes, each in a JVM of its own; Maven brings the program (`tests/system/opensearch/build`)."""
+"""OpenSearch nodes, each in a JVM of its own; Maven brings the program (`tests/system/opensearch/build`).
+
+AVE_TEST_SEARCH names another program than OpenSearch 2: `opensearch-3` or `elasticsearch-8`.
+"""
 
 from __future__ import annotations
 
+import os
 import uuid
 from contextlib import contextmanager
 from functools import cache
@@ -13,12 +17,20 @@ from etc.demo import servers
 from etc.demo.servers import Node
 from tests.system.serving import started
 
-__all__ = ["Node", "cluster", "fresh", "shared", "start"]
+__all__ = ["FLAVOUR", "Node", "cluster", "fresh", "shared", "start"]
+
+PROGRAM = servers.OPENSEARCH.with_name(os.environ.get("AVE_TEST_SEARCH", servers.OPENSEARCH.name))
+
+#: Which of the two servers it is.
+FLAVOUR = PROGRAM.name.partition("-")[0]
+
+#: What each calls the node that manages a cluster.
+MANAGER = {"opensearch": "cluster_manager", "elasticsearch": "master"}
 
 
 def start(*, hasty=True):
     """Start one node of its own, for tests that kill it."""
-    return started(servers.opensearch, hasty=hasty)
+    return started(servers.opensearch, hasty=hasty, program=PROGRAM)
 
 
 @contextmanager
@@ -28,11 +40,14 @@ def cluster(count=3):
     names = [f"node-{number}" for number in range(count)]
     common = {
         "cluster.name": f"ave-{uuid.uuid4().hex[:8]}",
-        "cluster.initial_cluster_manager_nodes": ",".join(names),
+        f"cluster.initial_{MANAGER[FLAVOUR]}_nodes": ",".join(names),
         "discovery.seed_hosts": ",".join(f"127.0.0.1:{port}" for port in ports),
         "discovery.initial_state_timeout": "0s",
     }
-    nodes = [started(Node, name, {**common, "transport.port": port}) for name, port in zip(names, ports, strict=True)]
+    nodes = [
+        started(Node, name, {**common, "transport.port": port}, program=PROGRAM)
+        for name, port in zip(names, ports, strict=True)
+    ]
     try:
         nodes[0].wait_until_well(count)
         yield nodes

@@ -125,6 +125,15 @@ def test_every_items_status_is_looked_at(fake, stores):
     assert kept(fake) == {one.id: one for one in [batch[1], batch[2], other, batch[4]]}
 
 
+def test_a_reason_that_quotes_a_large_value_is_told_with_its_cause(fake, stores):
+    cause = {"type": "illegal_argument_exception", "reason": "immense term"}
+    error = {"type": "document_parsing_exception", "reason": "failed: " + "g" * 40_000, "caused_by": cause}
+    fake.item = lambda *_document: {"status": 400, "error": error}
+    [rejected] = stores(fake).put([record(1)])
+    assert rejected.reason.endswith("g: illegal_argument_exception: immense term")
+    assert len(rejected.reason) < 1000
+
+
 def test_a_document_that_is_refused_is_offered_once_more_with_nothing_to_look_at(fake, stores):
     fake.item = lambda _index, _id, source: (
         {"status": 400, "error": {"type": "document_parsing_exception", "reason": "no"}} if "body" in source else None

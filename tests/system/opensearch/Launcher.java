@@ -13,10 +13,11 @@ import org.opensearch.plugins.Plugin;
 /** One OpenSearch node in this JVM. Arguments: setting=value. SIGTERM closes it. */
 public final class Launcher {
 
-    /** What our templates and queries need of the server's modules. */
+    /**
+     * What our templates and queries need of the server's modules. That of the analyzers of languages is not among
+     * them, and it asks more of Java's locales than the Java 21 of version 3 has.
+     */
     private static final String[] MODULES = {
-        "org.opensearch.analysis.common.CommonAnalysisModulePlugin",
-        "org.opensearch.analysis.common.CommonAnalysisPlugin",
         "org.opensearch.painless.PainlessModulePlugin",
         "org.opensearch.painless.PainlessPlugin",
         "org.opensearch.index.mapper.MapperExtrasModulePlugin",

@@ -126,9 +126,10 @@ def reason(error: Any) -> str:
     """Return the words of an error of the server, with what caused it."""
     if not isinstance(error, dict):
         return str(error)
-    words = f"{error.get('type', 'error')}: {error.get('reason', '')}"
+    # Elasticsearch 8 quotes the whole value, and says only then what is wrong with it
+    words = f"{error.get('type', 'error')}: {error.get('reason', '')}"[:500]
     cause = error.get("caused_by")
-    return f"{words}: {reason(cause)}"[:2000] if isinstance(cause, dict) else words[:2000]
+    return f"{words}: {reason(cause)}"[:2000] if isinstance(cause, dict) else words
 
 
 def _session(place: Place) -> requests.Session:
