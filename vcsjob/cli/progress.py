@@ -67,7 +67,7 @@ class Progress:
         self._is_busy = False
 
     def leave(self, text: str) -> None:
-        """Leave a line for good, where that is not in the midst of a job's output; until the next start there is none."""
+        """Leave a line for good, unless it were in the midst of a job's output; until the next start there is none."""
         self._label = ""
         if self.on and not self.shared:
             self.pause()
