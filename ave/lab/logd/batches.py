@@ -6,11 +6,13 @@ at most, but for the moments after a failure in which the helper ends its work f
 
 from __future__ import annotations
 
+import re
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import TYPE_CHECKING, NamedTuple
 
 from ave.lab.logd import wire
 from ave.lab.stores.base import prepared
+from ave.record import KINDS, segment_of, seq_of
 from ave.spool.frames import RECORD, Line, kind_of
 
 if TYPE_CHECKING:
@@ -25,6 +27,9 @@ __all__ = ["Batch", "Batches"]
 
 #: Bytes of a segment read at once.
 PIECE_BYTES = 64 * 1024
+
+#: How the writer begins a record: segment, number and kind. It spares decoding what is for other stores.
+_BEGIN = re.compile(rb'\{"id":"([0-9a-f]{26})-([1-9][0-9]{0,17})","kind":"([a-z]+)"')
 
 
 class Batch(NamedTuple):
@@ -49,6 +54,7 @@ class Batches:
     def __init__(self, watch: Watch, kinds: frozenset[str], most: int) -> None:
         self._watch = watch
         self._kinds = kinds
+        self._others = {kind.encode() for kind in KINDS - kinds}
         self._most = most
         self._helper = ThreadPoolExecutor(1, "read-ahead")
         self._ahead: Future[Batch] | None = None
@@ -99,12 +105,18 @@ class Batches:
         end = 0
         for item in items:
             end = item.end
+            if not isinstance(item, Line):
+                continue
+            begin = _BEGIN.match(item.payload) if self._others else None
+            if begin and begin[3] in self._others:
+                if begin[1] == name.encode():
+                    seq = int(begin[2])
+                continue
             record = _record(item)
             if record is None:
                 continue
-            segment, _, number = record.id.rpartition("-")
-            if segment == name:
-                seq = int(number)
+            if segment_of(record.id) == name:
+                seq = seq_of(record.id)
             if record.kind in self._kinds:
                 batch.append(record)
                 if len(batch) >= self._most:
@@ -112,11 +124,11 @@ class Batches:
         return end, seq
 
 
-def _record(item: Line | Damage) -> Record | None:
-    """Return the record of a line; None for all else, and for what only looks like a record (see the ledger)."""
-    if not isinstance(item, Line) or kind_of(item.payload) != RECORD:
+def _record(line: Line) -> Record | None:
+    """Return the record of a line; None for all else, and for what only looks like one (see the ledger)."""
+    if kind_of(line.payload) != RECORD:
         return None
     try:
-        return wire.decode(item.payload)
+        return wire.decode(line.payload)
     except ValueError:
         return None

@@ -13,7 +13,7 @@ from ave.lab.logd.shipper import Shipper
 from ave.record import KINDS
 from ave.spool import cursors, reader
 from ave.testing import MemoryStore, wait_until
-from tests.lab.logd.segments import GUID, footer, header, line, name, record, write
+from tests.lab.logd.segments import GUID, fields, footer, header, line, name, record, write
 
 
 @pytest.fixture
@@ -64,6 +64,23 @@ def test_it_ships_the_kinds_of_its_store_and_passes_by_the_others(make, store, w
     assert not shipper.step()
     assert stored(store) == [2]
     assert shipper.done == {name(1)}
+
+
+def test_it_knows_where_it_is_behind_records_of_others_a_copied_one_too(make, store, watch, spool):
+    segment = write(spool, 2, header(), record(1, of=name(2)), record(2, "log", of=name(2)), record(9, of=name(1)))
+    watch.look()
+    drain(make(store, ["verdict"]))
+    assert store.records == {}
+    assert position(spool, segment)[1] == 2
+
+
+@pytest.mark.parametrize("order", [["kind", "id"], ["body", "kind", "id"]])
+def test_a_record_whose_fields_are_in_another_order_is_shipped_all_the_same(make, store, watch, spool, order):
+    odd = fields(1, "log", body={"a": "", "kind": "shout"})
+    write(spool, 1, header(), line({**{key: odd[key] for key in order}, **odd}))
+    watch.look()
+    drain(make(store, ["log"]))
+    assert [record.kind for record in store.records.values()] == ["log"]
 
 
 def test_it_ships_the_oldest_segment_first_and_each_in_its_order(shipper, store, watch, spool):
