@@ -94,8 +94,7 @@ def perform(request: Request) -> dict[str, Any]:
     Exit: the method wants the server to end.
     """
     # also if it names none: the service may have been started in the middle of work for some run
-    is_new = request.context is not None or context.current() is not None
-    token = context.enter(request.context) if is_new else None
+    token = context.enter(request.context)
     try:
         return {"result": request.call(*request.vargs, **request.kwargs)}
     except Exception as error:
@@ -104,8 +103,7 @@ def perform(request: Request) -> dict[str, Any]:
             raise
         return {"exception": described(error, skip=1)}
     finally:
-        if token is not None:
-            context.leave(token)
+        context.leave(token)
 
 
 def write_reply(reply: dict[str, Any], limit: int) -> bytes:
