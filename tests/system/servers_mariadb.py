@@ -1,16 +1,24 @@
-"""MariaDB from Debian's packages, its data in a private directory."""
+"""MariaDB from Debian's packages, its data in a private directory; or the MySQL that AVE_TEST_MYSQL_URL names.
+
+Against that one, `mysql://user:password@host:port`, go the tests that make a database of their own and end no server.
+"""
 
 from __future__ import annotations
 
+import os
 import uuid
 from functools import cache
+from urllib.parse import unquote, urlsplit
+
+import pymysql
 
 from etc.demo import servers
 from etc.demo.servers import MariaDB
 from tests.system.serving import started
 
-__all__ = ["PASSWORD", "USER", "MariaDB", "fresh_url", "shared", "start", "url"]
+__all__ = ["PASSWORD", "USER", "MariaDB", "execute", "fresh_url", "shared", "start", "url"]
 
+GIVEN = os.environ.get("AVE_TEST_MYSQL_URL", "").rstrip("/")
 USER, PASSWORD = servers.USER, servers.MARIADB_PASSWORD
 
 
@@ -26,8 +34,22 @@ def shared():
 
 
 def fresh_url():
-    """Return the URL of a database that is not there yet on the shared server."""
-    return shared().url(f"ave_{uuid.uuid4().hex[:8]}")
+    """Return the URL of a database that is not there yet on the shared server, or on the one that is named."""
+    name = f"ave_{uuid.uuid4().hex[:8]}"
+    return f"{GIVEN}/{name}" if GIVEN else shared().url(name)
+
+
+def execute(*statements):
+    """Run statements where `fresh_url` leads to; return the rows of the last one."""
+    if not GIVEN:
+        return shared().execute(*statements)
+    place = urlsplit(GIVEN)
+    login = {"user": unquote(place.username or ""), "password": unquote(place.password or "")}
+    where = {"host": place.hostname, "port": place.port or 3306}
+    with pymysql.connect(**where, **login, autocommit=True) as connection, connection.cursor() as cursor:
+        for statement in statements:
+            cursor.execute(statement)
+        return cursor.fetchall()
 
 
 def url(server, name="ave", **login):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
+import re
 import sqlite3
 import struct
 from contextlib import closing
@@ -39,7 +40,7 @@ def of_mariadb(tmp_path):
     database = url.rpartition("/")[2]
 
     def ask(statement):
-        return [*servers_mariadb.shared().execute(f"USE {database}", statement)]
+        return [*servers_mariadb.execute(f"USE {database}", statement)]
 
     return Lab(url, str(tmp_path), ask)
 
@@ -393,7 +394,7 @@ def test_a_row_larger_than_a_packet_is_rejected_and_the_others_are_stored(mariad
 
 
 def test_a_wrong_password_takes_a_person(mariadb):
-    bad = mariadb.open(url=mariadb.url.replace(":se", ":wrong"))
+    bad = mariadb.open(url=re.sub(r":[^:]*@", ":wrong@", mariadb.url))
     for use in (lambda: bad.put([record(1)]), lambda: bodies(bad), lambda: bad.count(GUID)):
         with pytest.raises(ConfigError, match=r"refuses us: Access denied .*; mend user or password") as caught:
             use()
