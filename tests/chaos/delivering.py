@@ -158,12 +158,12 @@ def count(url, guid=GUID):
         store.close()
 
 
-def wait_until_stored(url, wanted):
+def wait_until_stored(url, wanted, guid=GUID):
     """Wait until a store, which may be away, has so many records of the run."""
 
     def has_them():
         try:
-            return count(url) >= wanted
+            return count(url, guid) >= wanted
         except StoreUnavailable:
             return False
 
