@@ -10,7 +10,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
 
     from ave.record import Record
 
@@ -28,25 +28,20 @@ class Seen:
 
     def doubtful(self, batch: Iterable[Record]) -> list[Record]:
         """Return the records that may be stored already."""
-        return [record for record in batch if not self._is_new(*_split(record.id))]
+        highest = self._highest
+        return [record for record, segment, seq in _split(batch) if seq <= highest.get(segment, seq)]
 
     def add(self, batch: Sequence[Record]) -> None:
         """Note what is stored now."""
         if len(self._highest) > SEGMENTS_MAX:
             self._highest.clear()
-        for record in batch:
-            segment, seq = _split(record.id)
+        for _, segment, seq in _split(batch):
             if seq > self._highest.get(segment, -1):
                 self._highest[segment] = seq
 
-    def _is_new(self, segment: str, seq: int) -> bool:
-        highest = self._highest.get(segment)
-        return highest is not None and seq > highest
 
-
-def _split(record_id: str) -> tuple[str, int]:
-    segment, _, seq = record_id.rpartition("-")
-    try:
-        return segment, int(seq)
-    except ValueError:
-        return segment, -1
+def _split(batch: Iterable[Record]) -> Iterator[tuple[Record, str, int]]:
+    """Give the records with segment and counter of each; the counter of an odd id is below all others."""
+    for record in batch:
+        segment, _, seq = record.id.rpartition("-")
+        yield record, segment, int(seq) if seq.isdecimal() else -1

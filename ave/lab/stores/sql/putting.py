@@ -11,9 +11,9 @@ from sqlalchemy import exc, select, text
 from sqlalchemy.dialects import mysql, sqlite
 
 from ave.lab.stores.base import DIFFERENT, Rejected
-from ave.lab.stores.sql.alike import alike
 from ave.lab.stores.sql.engine import explained
-from ave.lab.stores.sql.rows import UNSTORABLE, base_row, is_measured, measured_row, month, record_of
+from ave.lab.stores.sql.rows import UNSTORABLE, base_row, measured_row, month, record_of
+from ave.lab.stores.sql.sorting import SortedBatch
 from ave.lab.stores.sql.tables import wanted
 from ave.lab.stores.sql.values import NUMBERS
 
@@ -23,11 +23,9 @@ if TYPE_CHECKING:
     from sqlalchemy import Connection, Dialect, Table
 
     from ave.lab.stores.seen import Seen
+    from ave.lab.stores.sql.sorting import Rows
     from ave.lab.stores.sql.tables import Catalogue, Measured
     from ave.record import Record
-
-    # record and row by id
-    Rows = dict[str, tuple[Record, tuple[Any, ...]]]
 
 __all__ = ["Batch", "limit_packets"]
 
@@ -59,39 +57,20 @@ class Batch:
     def put(self, batch: Sequence[Record], seen: Seen) -> list[Rejected]:
         """Store them; see `Store.put`."""
         doubtful = {record.id for record in seen.doubtful(batch)}
-        firsts: dict[str, Record] = {}
-        groups: dict[str | None, list[Record]] = {}
-        for record in batch:
-            first = firsts.setdefault(record.id, record)
-            if first is record:
-                groups.setdefault(self._table_of(record), []).append(record)
-            elif first != record:
-                self._rejected.append(Rejected(record, DIFFERENT))
-        for name, records in groups.items():
-            self._put(*self._made(name, records), doubtful)
+        made = batch if isinstance(batch, SortedBatch) else SortedBatch(batch, self._catalogue.tables)
+        self._rejected += made.rejected
+        for name, records in made.groups.items():
+            self._put(*self._made(name, records, made), doubtful)
         return self._rejected
 
-    def _made(self, name: str | None, records: list[Record]) -> tuple[Rows, Measured | None]:
-        """Make the rows of a table."""
+    def _made(self, name: str | None, records: list[Record], made: SortedBatch) -> tuple[Rows, Measured | None]:
+        """Return the rows of a table, those that were made beforehand if the table is as it was then."""
         if name is None:
             return self._rows(records, None)
-        known = self._catalogue.tables.get(name)
-        rows = alike(records, known) if known else None
-        if rows is None:
+        measured, rows = made.rows.get(name, (None, {}))
+        if measured is None or measured is not self._catalogue.tables.get(name):
             return self._rows(records, self._table(name, records))
-        return {record.id: (record, row) for record, row in zip(records, rows, strict=True)}, known
-
-    def _table_of(self, record: Record) -> str | None:
-        """Return the name of the table that a record is a row of, if it is."""
-        body = record.body
-        if record.kind != "measurement":
-            return None
-        name, row = body.get("table"), body.get("row")
-        known = self._catalogue.tables.get(name) if type(name) is str else None
-        # what a table has already, it can have
-        if known and len(body) == 2 and type(row) is dict and row.keys() <= known.columns.keys():
-            return name
-        return name if is_measured(record) else None
+        return rows, measured
 
     def _table(self, name: str, records: list[Record]) -> Measured | None:
         """Return the table with all columns that these rows need; None if it cannot have them."""

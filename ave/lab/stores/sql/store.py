@@ -20,6 +20,7 @@ from ave.lab.stores.sql.engine import Database, NoDatabase, explained
 from ave.lab.stores.sql.putting import Batch, limit_packets
 from ave.lab.stores.sql.rows import moment, record_of
 from ave.lab.stores.sql.schema import Schema
+from ave.lab.stores.sql.sorting import SortedBatch
 from ave.lab.stores.sql.tables import Catalogue, Measured
 from ave.record import KINDS, Query, Record
 
@@ -68,6 +69,12 @@ class SqlStore(Store):
             rejected = opened.put(batch, self._seen)
         self._seen.add(batch)
         return rejected
+
+    def prepare(self, batch: Sequence[Record]) -> Sequence[Record]:
+        """Sort a batch by tables and make rows, see `Store.prepare`."""
+        opened = self._open
+        catalogue = opened.catalogue if opened else None
+        return SortedBatch(batch, catalogue.tables) if catalogue else batch
 
     def find(self, query: Query) -> Iterator[Record]:
         """Give what matches, see `Store.find`. No transaction is open while the caller holds a record."""
