@@ -73,14 +73,14 @@ class Daemon:
         self.policy = _policy(home)
         self.failure = ""
         self.watch = Watch(self.spool)
+        # unlike an Event, whose lock a handler may find taken by the very thread it interrupts
+        self._bell: SimpleQueue[None] = SimpleQueue()
         self.shippers = self._make_shippers()
         # nothing is touched before the configuration is known to be good
         io.make_dirs(self.spool)
         self._make_way()
         self.books = Bookkeeper(home, self.watch, routing)
         self._is_stopping = self._is_reloading = False
-        # unlike an Event, whose lock a handler may find taken by the very thread it interrupts
-        self._bell: SimpleQueue[None] = SimpleQueue()
         self._synced: dict[str, int] = {}
         self._next_sync = 0.0
         self._books_wait = 0.0
@@ -138,7 +138,7 @@ class Daemon:
         return 1 if failed or self._is_stopping else 0
 
     def _pause(self, seconds: float) -> None:
-        """Wait, but no longer than until somebody asks for something."""
+        """Wait, but no longer than until somebody asks for something, or a store is past a segment."""
         try:
             self._bell.get(timeout=seconds)
         except Empty:
@@ -242,6 +242,7 @@ class Daemon:
                 self.watch,
                 batch_records=settings.batch_records,
                 retry_max_s=local_s if route.url.startswith("sqlite:") else settings.retry_max_s,
+                on_done=partial(self._bell.put, None),
             )
             for route in self.routing.routes
         ]

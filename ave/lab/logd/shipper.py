@@ -44,6 +44,9 @@ IDLE_S = 1.0
 class Shipper(Thread):
     """Brings the records of some kinds into one store.
 
+    Args:
+        on_done: called from the thread when `done` has grown.
+
     Attributes:
         done: names of final segments of which everything is stored, and the cursor says so durably.
         failure: why the store takes nothing at the moment; empty while it does.
@@ -58,6 +61,7 @@ class Shipper(Thread):
         *,
         batch_records: int = BATCH_RECORDS,
         retry_max_s: float = RETRY_MAX_S,
+        on_done: Callable[[], object] = lambda: None,
     ) -> None:
         super().__init__(name=f"ship-{name}", daemon=True)
         self.batch_records = batch_records
@@ -67,6 +71,7 @@ class Shipper(Thread):
         self.done: frozenset[str] = frozenset()
         self.failure = ""
         self._open = opener
+        self._on_done = on_done
         self._store: Store | None = None
         self._cursor: Cursor | None = None
         self._batches = Batches(watch, kinds, batch_records)
@@ -162,10 +167,13 @@ class Shipper(Thread):
         done = frozenset(
             name for name, seen in segments.items() if seen.final and positions.get(name, (0, 0))[0] >= seen.size
         )
-        if done - self.done:
+        is_more = not done <= self.done
+        if is_more:
             cursor.sync()
             io.reached("cursor-synced")
         self.done = done
+        if is_more:
+            self._on_done()
         cursor.forget([name for name in positions if name not in segments])
 
     def _failed(self, error: Exception) -> None:

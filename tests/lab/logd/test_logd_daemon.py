@@ -192,6 +192,17 @@ def test_a_step_that_fails_is_told_once_and_taken_again(step, error, daemon, sto
     assert one.failure == ""
 
 
+def test_a_segment_goes_as_soon_as_its_store_is_past_it(daemon, store, spool, monkeypatch):
+    monkeypatch.setattr(daemons, "LOOK_S", 60)
+    write(spool, 1, header(), record(1), footer(1))
+    one, resting = daemon(), threading.Event()
+    pause = one._pause
+    monkeypatch.setattr(one, "_pause", lambda seconds: resting.set() or pause(seconds))
+    store.reject = lambda _: "" if resting.wait(60) else "nobody rests"
+    with serving(one):
+        wait_until(lambda: not reader.list_segments(spool))
+
+
 def test_full_books_hold_no_record_up(daemon, store, spool, monkeypatch):
     one = daemon()
     monkeypatch.setattr(one.books.ledger, "commit", lambda: (_ for _ in ()).throw(OSError(28, "No space left")))
