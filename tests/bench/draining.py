@@ -49,7 +49,7 @@ def drained(files: tuple[str, ...], kind: str, url: str, bodies: Sequence[dict[s
         homes.forget()
         spool.append_all(kind, guid, iter(bodies), source="bench")
         spool.close()
-        rate, begin_s, cpu, rss = _drain(Path(path, ".ave/spool"), count)
+        rate, begin_s, cpu, rss = _drain(Path(path, ".ave/spool"), count, is_embedded=not files)
         found = audit(path, guid)
         stored = sum(sum(line.stored.values()) for line in found.rows)
     return Drained(rate, begin_s, cpu / count * 1e6, rss, found.ok and stored == count)
@@ -92,14 +92,14 @@ def _share(rates: Sequence[float], ceilings: Sequence[float]) -> float:
     return statistics.median(mine / theirs for mine, theirs in zip(rates, ceilings, strict=True))
 
 
-def _drain(segments: Path, count: int) -> tuple[float, float, float, float]:
+def _drain(segments: Path, count: int, *, is_embedded: bool) -> tuple[float, float, float, float]:
     """Return rate and seconds before it, see `Drained`, all CPU seconds, and the peak RSS in MiB.
 
     As with the ceiling, the clock starts when programs are loaded, connections open and tables made.
     """
     started = time.monotonic()
     daemon = subprocess.Popen(LOGD, stderr=subprocess.DEVNULL)
-    while not (first := _stored(segments)):
+    while not (first := _stored(segments, is_embedded=is_embedded)):
         assert daemon.poll() is None, "ave-logd has ended"
         time.sleep(0.002)
     began = time.monotonic()
@@ -114,9 +114,10 @@ def _drain(segments: Path, count: int) -> tuple[float, float, float, float]:
     return rate, began - started, usage.ru_utime + usage.ru_stime, rss
 
 
-def _stored(segments: Path) -> int:
-    """Return how many records the store has, of one segment."""
-    found = [cursors.positions(str(path)) for path in segments.glob("cursors/*")]
+def _stored(segments: Path, *, is_embedded: bool) -> int:
+    """Return how many records the store has, of one segment; where it is another one, the embedded is passed by."""
+    paths = [path for path in segments.glob("cursors/*") if (path.name == "embedded") == is_embedded]
+    found = [cursors.positions(str(path)) for path in paths]
     return max((seq for positions in found for _, seq in positions.values()), default=0)
 
 
