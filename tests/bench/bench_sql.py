@@ -21,7 +21,7 @@ from ave.record import KINDS, Record
 from ave.report import oursql
 from tests.system import servers_mariadb
 
-RECORDS = int(os.environ.get("AVE_BENCH_RECORDS", "50000"))
+RECORDS = int(os.environ.get("AVE_BENCH_RECORDS", "200000"))
 BATCH = 1000
 TIME = 1_795_348_800 * 10**9
 ROW = {"seconds": 31.25, "volts": 3.3, "count": 17, "cold": True, "device": "yuga", "build": "24.0.A.1.34"}

@@ -19,7 +19,6 @@ from table import home, row
 from ave import home as homes
 from ave import spool
 from ave.lab.audit import audit
-from ave.spool import cursors
 
 os.environ.setdefault("AVE_ALLOW_ROOT", "1")
 
@@ -28,11 +27,9 @@ LOGD = [sys.executable, "-c", "import sys; from ave.lab.logd import main; sys.ex
 
 
 class Drained(NamedTuple):
-    """Records per second from the first batch that is stored on, seconds until that one is, microseconds of CPU per
-    record, the peak RSS in MiB, and whether the audit balances."""
+    """Records per second, microseconds of CPU per record, the peak RSS in MiB, and whether the audit balances."""
 
     rate: float
-    begin_s: float
     cpu_us: float
     rss: float
     ok: bool
@@ -49,10 +46,10 @@ def drained(files: tuple[str, ...], kind: str, url: str, bodies: Sequence[dict[s
         homes.forget()
         spool.append_all(kind, guid, iter(bodies), source="bench")
         spool.close()
-        rate, begin_s, cpu, rss = _drain(Path(path, ".ave/spool"), count, is_embedded=not files)
+        seconds, cpu, rss = _drain(Path(path, ".ave/spool"), is_embedded=not files)
         found = audit(path, guid)
         stored = sum(sum(line.stored.values()) for line in found.rows)
-    return Drained(rate, begin_s, cpu / count * 1e6, rss, found.ok and stored == count)
+    return Drained(count / seconds, cpu / count * 1e6, rss, found.ok and stored == count)
 
 
 def in_turns(legs_of: Callable[[int], Sequence[Callable[[], Any]]]) -> list[tuple[Any, ...]]:
@@ -80,7 +77,6 @@ def compare(
 
 def report(results: list[bool], all_of: list[Drained]) -> None:
     """Print CPU, RSS and audit of some drains, the worst of each."""
-    row("  from the start of ave-logd to its first batch", f"{max(it.begin_s for it in all_of):.2f} s")
     row("CPU of ave-logd, its start too", f"{max(it.cpu_us for it in all_of):.1f} us/record")
     rss = max(it.rss for it in all_of)
     results.append(row("RSS at most", f"{rss:.0f} MiB", "< 150 MiB", rss < 150))
@@ -92,33 +88,23 @@ def _share(rates: Sequence[float], ceilings: Sequence[float]) -> float:
     return statistics.median(mine / theirs for mine, theirs in zip(rates, ceilings, strict=True))
 
 
-def _drain(segments: Path, count: int, *, is_embedded: bool) -> tuple[float, float, float, float]:
-    """Return rate and seconds before it, see `Drained`, all CPU seconds, and the peak RSS in MiB.
-
-    As with the ceiling, the clock starts when programs are loaded, connections open and tables made.
-    """
-    started = time.monotonic()
+def _drain(segments: Path, *, is_embedded: bool) -> tuple[float, float, float]:
+    """Return seconds from the first look at the store until the spool is empty, all CPU seconds, peak RSS in MiB."""
     daemon = subprocess.Popen(LOGD, stderr=subprocess.DEVNULL)
-    while not (first := _stored(segments, is_embedded=is_embedded)):
+    # besides another store there is the embedded one, which passes by
+    while not [path for path in segments.glob("cursors/*") if (path.name == "embedded") == is_embedded]:
         assert daemon.poll() is None, "ave-logd has ended"
         time.sleep(0.002)
     began = time.monotonic()
     while list(segments.glob("*.seg")):
         assert daemon.poll() is None, "ave-logd has ended"
         time.sleep(0.02)
-    rate = (count - first) / (time.monotonic() - began)
+    seconds = time.monotonic() - began
     rss = _peak_mib(daemon.pid)
     daemon.send_signal(signal.SIGTERM)
     _, status, usage = os.wait4(daemon.pid, 0)
     daemon.returncode = os.waitstatus_to_exitcode(status)
-    return rate, began - started, usage.ru_utime + usage.ru_stime, rss
-
-
-def _stored(segments: Path, *, is_embedded: bool) -> int:
-    """Return how many records the store has, of one segment; where it is another one, the embedded is passed by."""
-    paths = [path for path in segments.glob("cursors/*") if (path.name == "embedded") == is_embedded]
-    found = [cursors.positions(str(path)) for path in paths]
-    return max((seq for positions in found for _, seq in positions.values()), default=0)
+    return seconds, usage.ru_utime + usage.ru_stime, rss
 
 
 def _peak_mib(pid: int) -> float:
