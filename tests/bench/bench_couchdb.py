@@ -25,7 +25,7 @@ from ave.lab.stores.couchdb.views import design
 from ave.record import KINDS, Record
 from tests.system import servers_couchdb
 
-RECORDS = int(os.environ.get("AVE_BENCH_RECORDS", "50000"))
+RECORDS = int(os.environ.get("AVE_BENCH_RECORDS", "20000"))
 BATCH = 1000
 TIME = 1_795_348_800 * 10**9
 
