@@ -154,7 +154,6 @@ class Schema:
         if self.version(connection, place) == len(MIGRATIONS):
             return
         with one_at_a_time(connection):
-            self.schema.create(connection, checkfirst=True)
             reached = self.version(connection, place)
             for number, step in enumerate(MIGRATIONS[reached:], reached + 1):
                 step(self, connection)
