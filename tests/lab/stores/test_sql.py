@@ -236,6 +236,14 @@ def test_a_second_store_knows_what_the_first_has_made_meanwhile(lab):
     ]
 
 
+def test_a_table_that_another_store_has_made_since_the_last_count_is_counted(lab, store):
+    reader = lab.open(readonly=True)
+    store.put([row(1, {"a": 1})])
+    assert reader.count(GUID) == {"measurement": 1}
+    store.put([row(2, {"a": 1}, table="other")])
+    assert reader.count(GUID) == {"measurement": 2}
+
+
 # S12
 
 

@@ -1,4 +1,4 @@
-"""The tables that are always there, the columns every table has, and the versions of all this.
+"""The tables that are always there, the columns every table has, the versions of all this, and who may change it.
 
 ave_schema   a row per version that was reached
 ave_tables   what each table of measurements is called by those who measure
@@ -8,6 +8,7 @@ ave_records  records of other kinds, and measurements that fit into no table
 
 from __future__ import annotations
 
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import (
@@ -26,18 +27,22 @@ from sqlalchemy import (
     insert,
     inspect,
     select,
+    text,
 )
 from sqlalchemy.dialects import mysql
 
-from ave.exceptions import ConfigError
+from ave.exceptions import ConfigError, StoreUnavailable
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
     from sqlalchemy import Connection
     from sqlalchemy.types import TypeEngine
 
-__all__ = ["LIMITS", "MIGRATIONS", "Schema", "base_columns", "options", "text_type"]
+__all__ = ["LIMITS", "MIGRATIONS", "Schema", "base_columns", "is_server", "one_at_a_time", "options", "text_type"]
+
+#: Seconds to wait for another host that is just changing tables.
+LOCK_S = 30
 
 #: Characters that a field of a record may have.
 LIMITS = {"id": 255, "guid": 500, "host": 255, "source": 255, "kind": 32}
@@ -71,11 +76,35 @@ def base_columns() -> list[Column[Any]]:
     ]
 
 
+def is_server(connection: Connection) -> bool:
+    """Tell whether it leads to MariaDB or MySQL, not to a file."""
+    return connection.dialect.name in {"mysql", "mariadb"}
+
+
+@contextmanager
+def one_at_a_time(connection: Connection) -> Iterator[None]:
+    """Change tables while no other host of the server does; StoreUnavailable if another one does not come to an end.
+
+    A host that hangs holds up all who wait here: look first whether anything must change, and inside look again, for
+    others may have changed it. What fails inside closes the connection, and so lets others in.
+    """
+    # a transaction shows what there was when it began, and keeps others from changing the tables that it has read
+    connection.rollback()
+    if not is_server(connection):
+        yield
+        return
+    locked = connection.execute(text("SELECT GET_LOCK(CONCAT(DATABASE(), '.ave'), :s)"), {"s": LOCK_S})
+    if not locked.scalar():
+        raise StoreUnavailable("another host is changing the tables")
+    yield
+    connection.execute(text("SELECT RELEASE_LOCK(CONCAT(DATABASE(), '.ave'))"))
+
+
 def options(connection: Connection) -> dict[str, Any]:
     """Return what every table is made with: text compared byte by byte, blanks at its end too."""
-    dialect = connection.dialect
-    if dialect.name not in {"mysql", "mariadb"}:
+    if not is_server(connection):
         return {}
+    dialect = connection.dialect
     is_mariadb = bool(getattr(dialect, "is_mariadb", False))
     is_new = (dialect.server_version_info or (0,)) >= (8, 0, 17)
     collation = "utf8mb4_nopad_bin" if is_mariadb else "utf8mb4_0900_bin" if is_new else "utf8mb4_bin"
@@ -120,26 +149,22 @@ class Schema:
             **made_with,
         )
 
-    def is_there(self, connection: Connection) -> bool:
-        """Tell whether the tables were made: all of them, not only the one that tells it."""
-        return inspect(connection).has_table(self.schema.name) and self.version(connection) > 0
-
-    def version(self, connection: Connection) -> int:
-        """Return the version that was reached, 0 for none."""
-        return int(connection.execute(select(func.coalesce(func.max(self.schema.c.version), 0))).scalar_one())
-
     def prepare(self, connection: Connection, place: str) -> None:
-        """Bring the tables up to date; ConfigError if they are of a newer version. Only one at a time may call it."""
-        self.schema.create(connection, checkfirst=True)
-        reached = self.check(connection, place)
-        for number, step in enumerate(MIGRATIONS[reached:], reached + 1):
-            step(self, connection)
-            connection.execute(insert(self.schema).values(version=number))
-        connection.commit()
+        """Bring the tables up to date; ConfigError if they are of a newer version. Most find nothing to do."""
+        if self.version(connection, place) == len(MIGRATIONS):
+            return
+        with one_at_a_time(connection):
+            reached = self.version(connection, place)
+            for number, step in enumerate(MIGRATIONS[reached:], reached + 1):
+                step(self, connection)
+                connection.execute(insert(self.schema).values(version=number))
+            connection.commit()
 
-    def check(self, connection: Connection, place: str) -> int:
-        """Return the version; ConfigError if it is newer than this program."""
-        reached = self.version(connection)
+    def version(self, connection: Connection, place: str) -> int:
+        """Return the version that all tables have reached, 0 for none; ConfigError if it is newer than this program."""
+        if not inspect(connection).has_table(self.schema.name):
+            return 0
+        reached = int(connection.execute(select(func.coalesce(func.max(self.schema.c.version), 0))).scalar_one())
         if reached > len(MIGRATIONS):
             raise ConfigError(
                 f"{place}: was written by a newer version of ave-logging (schema {reached}, this one knows "

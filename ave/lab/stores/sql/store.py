@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import and_, desc, func, or_, select, text, tuple_
 
-from ave.exceptions import AveException, StoreUnavailable, UsageError
+from ave.exceptions import AveException, UsageError
 from ave.lab.stores.base import Rejected, Store, is_start_of, matches, order
 from ave.lab.stores.seen import Seen
 from ave.lab.stores.sql.engine import Database, NoDatabase, explained
@@ -144,7 +144,8 @@ class SqlStore(Store):
         """Lend the open connection, None if there is nothing to read; whatever goes wrong closes it."""
         try:
             if self._open is None:
-                self._open = _Open(self._database.connect(), self._database.place, readonly=self._readonly)
+                self._open = _Open(self._database.connect(), self._database.place)
+                self._open.begin(readonly=self._readonly)
             yield self._open
         except NoDatabase:
             yield None
@@ -161,21 +162,24 @@ class SqlStore(Store):
 class _Open:
     """An open connection, the tables there are, and what the server takes."""
 
-    def __init__(self, connection: Connection, place: str, *, readonly: bool) -> None:
+    def __init__(self, connection: Connection, place: str) -> None:
         self.connection = connection
-        self.packet = limit_packets(connection)
+        self.packet = 0
         self.schema = Schema(connection)
         self.catalogue: Catalogue | None = None
         self._place = place
-        if not readonly:
-            with _one_at_a_time(connection):
-                self.schema.prepare(connection, place)
-        self._load()
+
+    def begin(self, *, readonly: bool) -> None:
+        """Ask what the server takes and what tables there are; who may write sees that they are up to date."""
+        self.packet = limit_packets(self.connection)
+        if readonly:
+            self._load()
+        else:
+            self.schema.prepare(self.connection, self._place)
+            self.catalogue = Catalogue(self.schema, self.connection)
 
     def put(self, batch: Sequence[Record], seen: Seen) -> list[Rejected]:
         """Store a batch, see `Store.put`."""
-        if self.catalogue is None:
-            self._load()
         assert self.catalogue is not None
         return Batch(self.connection, self.schema.records, self.catalogue, self._place).put(batch, seen)
 
@@ -199,21 +203,9 @@ class _Open:
         self.connection.engine.dispose()
 
     def _load(self) -> None:
-        if self.schema.is_there(self.connection):
-            self.schema.check(self.connection, self._place)
+        if self.schema.version(self.connection, self._place):
             self.catalogue = Catalogue(self.schema, self.connection)
         self.connection.rollback()
-
-
-@contextmanager
-def _one_at_a_time(connection: Connection) -> Iterator[None]:
-    if connection.dialect.name == "sqlite":
-        yield
-        return
-    if not connection.execute(text("SELECT GET_LOCK(CONCAT(DATABASE(), '.ave'), 30)")).scalar():
-        raise StoreUnavailable("another host is changing the tables")
-    yield
-    connection.execute(text("SELECT RELEASE_LOCK(CONCAT(DATABASE(), '.ave'))"))
 
 
 def _page(connection: Connection, table: Table, query: Query, guid: str | None, last: Record | None) -> Select[Any]:

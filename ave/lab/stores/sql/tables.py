@@ -14,8 +14,7 @@ from typing import TYPE_CHECKING, Any
 from sqlalchemy import Column, Index, MetaData, Table, exc, insert, select, text, update
 from sqlalchemy.schema import CreateColumn
 
-from ave.exceptions import StoreUnavailable
-from ave.lab.stores.sql.schema import base_columns, options
+from ave.lab.stores.sql.schema import base_columns, is_server, one_at_a_time, options
 from ave.lab.stores.sql.values import TYPES, sql_name, type_of
 
 if TYPE_CHECKING:
@@ -32,9 +31,6 @@ log = logging.getLogger(__name__)
 #: More columns than these InnoDB may not be able to keep in a row, and more tables nobody meant to make.
 COLUMNS_MAX = 400
 TABLES_MAX = 5000
-
-#: Seconds to wait for another host that is just changing tables.
-LOCK_S = 30
 
 
 class Named:
@@ -85,19 +81,24 @@ class Catalogue:
         self._schema = schema
         self._connection = connection
         self._options = options(connection)
+        self._is_divided = is_server(connection)
         self.tables: dict[str, Measured] = {}
         self._months: dict[str, str] = {}
+        # table and column of those that cannot become wider
+        self._whole: set[tuple[str, str]] = set()
         self.load()
         if self._is_divided:
-            self._months = _newest_months(connection)
-            connection.commit()
+            self._load_months()
 
     def load(self) -> None:
         """Read it anew."""
+        # a transaction shows what there was when it began
+        self._connection.rollback()
         columns: dict[str, list[Named]] = {}
         listed = self._schema.columns
         for row in self._connection.execute(select(listed).order_by(listed.c.table_name, listed.c.position)):
-            columns.setdefault(row.table_name, []).append(Named(row.name, row.sql_name, row.type, row.declared))
+            is_declared = row.declared or (row.table_name, row.sql_name) in self._whole
+            columns.setdefault(row.table_name, []).append(Named(row.name, row.sql_name, row.type, is_declared))
         self.tables = {
             row.name: Measured(row.name, columns.get(row.sql_name, ()), self._options)
             for row in self._connection.execute(select(self._schema.tables))
@@ -106,33 +107,24 @@ class Catalogue:
 
     def ensure(self, name: str, wanted: dict[str, dict[str, Any]]) -> bool:
         """See that there is a table with these columns (name -> type, unit, better); False if no room is left."""
-        known = self.tables.get(name)
-        if known and wanted.keys() <= known.columns.keys():
+        if self._has(name, wanted):
             return True
-        with self._alone():
-            known = self.tables.get(name)
-            new = [column for column in wanted if known is None or column not in known.columns]
-            if len(self.tables) >= TABLES_MAX or len(new) + (len(known.columns) if known else 0) > COLUMNS_MAX:
-                log.warning("table %r has no room for %d columns more", name, len(new), extra={"action": "table_full"})
-                return False
-            added = [_named(column, wanted[column]) for column in new]
-            made = Measured(name, [*(known.columns.values() if known else ()), *added], self._options)
-            self._change(made, added, is_new=known is None)
-            self._note(made, added, wanted, is_new=known is None)
-            self.tables[name] = made
-        return True
+        self.load()
+        if not self._has(name, wanted) and self._has_room(name, wanted):
+            with self._alone():
+                if not self._has(name, wanted) and self._has_room(name, wanted):
+                    self._make(name, wanted)
+        return self._has(name, wanted)
 
     def widen(self, name: str, columns: set[str]) -> None:
         """Make floats of columns that were taken for whole numbers, unless one of those would be rounded."""
+        self.load()
+        narrow = {column.name for column in self._narrow(name, columns)}
+        if not narrow:
+            return
         with self._alone():
             measured = self.tables[name]
-            for column in (measured.columns[one] for one in columns if measured.columns[one].type == "int"):
-                kept = measured.table.c[column.sql_name]
-                large = select(kept).where((kept > 2**53) | (kept < -(2**53))).limit(1)
-                if self._connection.execute(large).first():
-                    column.declared = True
-                    log.warning("column %r of %r stays whole numbers", column.name, name, extra={"action": "not_wider"})
-                    continue
+            for column in self._narrow(name, narrow):
                 column.type = "float"
                 if self._is_divided:
                     self._alter(measured.table, "MODIFY COLUMN", column)
@@ -143,37 +135,74 @@ class Catalogue:
 
     def divide(self, table: Table, month: str) -> None:
         """See that a month (`2026_11`) has a partition, where the server has such; future ones wait until they come."""
-        now = f"{datetime.now(UTC):%Y_%m}"
-        if not self._is_divided or min(month, now) <= self._months.get(table.name, ""):
+        if not self._is_divided:
             return
-        with self._alone():
-            self._months = _newest_months(self._connection)
-            if (month := min(month, now)) > self._months.get(table.name, ""):
+        month = min(month, f"{datetime.now(UTC):%Y_%m}")
+        if month <= self._months.get(table.name, ""):
+            return
+        self._load_months()
+        if month <= self._months.get(table.name, ""):
+            return
+        with one_at_a_time(self._connection):
+            self._load_months()
+            if month > self._months.get(table.name, ""):
                 rest = "PARTITION pmax VALUES LESS THAN (MAXVALUE)"
                 new = f"(PARTITION p{month} VALUES LESS THAN ('{_next(month)}-01'), {rest})"
                 how = "REORGANIZE PARTITION pmax INTO" if table.name in self._months else _BY_MONTH
                 self._connection.execute(text(f"ALTER TABLE {self._quoted(table.name)} {how} {new}"))
                 self._months[table.name] = month
 
-    @property
-    def _is_divided(self) -> bool:
-        return self._connection.dialect.name in {"mysql", "mariadb"}
-
     @contextmanager
     def _alone(self) -> Iterator[None]:
         """Change tables while no other host does, knowing what others have changed; committed at the end."""
-        self._connection.rollback()
-        if self._is_divided:
-            locked = self._connection.execute(text("SELECT GET_LOCK(CONCAT(DATABASE(), '.ave'), :s)"), {"s": LOCK_S})
-            if not locked.scalar():
-                raise StoreUnavailable("another host is changing the tables")
-        try:
+        with one_at_a_time(self._connection):
             self.load()
             yield
             self._connection.commit()
-        finally:
-            if self._is_divided and not self._connection.invalidated:
-                self._connection.execute(text("SELECT RELEASE_LOCK(CONCAT(DATABASE(), '.ave'))"))
+
+    def _has(self, name: str, wanted: dict[str, dict[str, Any]]) -> bool:
+        known = self.tables.get(name)
+        return known is not None and wanted.keys() <= known.columns.keys()
+
+    def _has_room(self, name: str, wanted: dict[str, dict[str, Any]]) -> bool:
+        known = self.tables.get(name)
+        columns = known.columns if known else {}
+        new = len(wanted.keys() - columns.keys())
+        if len(columns) + new <= COLUMNS_MAX and (known or len(self.tables) < TABLES_MAX):
+            return True
+        log.warning("table %r has no room for %d columns more", name, new, extra={"action": "table_full"})
+        return False
+
+    def _make(self, name: str, wanted: dict[str, dict[str, Any]]) -> None:
+        """Make a table, or the columns that it has not."""
+        known = self.tables.get(name)
+        columns = known.columns if known else {}
+        added = [_named(column, about) for column, about in wanted.items() if column not in columns]
+        made = Measured(name, [*columns.values(), *added], self._options)
+        self._change(made, added, is_new=known is None)
+        self._note(made, added, wanted, is_new=known is None)
+        self.tables[name] = made
+
+    def _narrow(self, name: str, columns: set[str]) -> list[Named]:
+        """Return the columns of whole numbers that floats can hold; from now on the others count as declared."""
+        measured = self.tables[name]
+        found = []
+        for column in (measured.columns[one] for one in columns):
+            if column.type != "int" or column.declared:
+                continue
+            kept = measured.table.c[column.sql_name]
+            large = select(kept).where((kept > 2**53) | (kept < -(2**53))).limit(1)
+            if self._connection.execute(large).first():
+                column.declared = True
+                self._whole.add((measured.table.name, column.sql_name))
+                log.warning("column %r of %r stays whole numbers", column.name, name, extra={"action": "not_wider"})
+            else:
+                found.append(column)
+        return found
+
+    def _load_months(self) -> None:
+        self._months = _newest_months(self._connection)
+        self._connection.commit()
 
     def _change(self, made: Measured, added: list[Named], *, is_new: bool) -> None:
         made.table.create(self._connection, checkfirst=True)
