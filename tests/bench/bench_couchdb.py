@@ -19,13 +19,13 @@ sys.path.insert(0, str(Path(__file__).parents[2]))
 
 from draining import ROUNDS, compare, drained, in_turns, report
 
-from ave.lab.stores import open_store
+from ave.lab.stores import Store, open_store
 from ave.lab.stores.couchdb.documents import document
 from ave.lab.stores.couchdb.views import design
 from ave.record import KINDS, Record
 from tests.system import servers_couchdb
 
-RECORDS = int(os.environ.get("AVE_BENCH_RECORDS", "20000"))
+RECORDS = int(os.environ.get("AVE_BENCH_RECORDS", "25000"))
 BATCH = 1000
 TIME = 1_795_348_800 * 10**9
 
@@ -63,10 +63,16 @@ def raw(url: str, segment: str) -> float:
     return rate
 
 
+def opened(url: str) -> Store:
+    """Open the store, with one record in the database."""
+    store = open_store(url, "/nowhere", KINDS)
+    assert store.put(batches("first")[0][:1]) == []
+    return store
+
+
 def stored(url: str, segment: str) -> float:
     """Put records by the store; return records per second."""
-    store = open_store(url, "/nowhere", KINDS)
-    store.put(batches("first")[0][:1])
+    store = opened(url)
     made = batches(segment)
     began = time.perf_counter()
     for batch in made:
@@ -85,6 +91,7 @@ def main() -> None:
 
     def legs(number: int) -> list[Callable[[], Any]]:
         url = servers_couchdb.url(server, f"bench{number}")
+        opened(f"{url}-logd").close()
         return [
             lambda: raw(url, "segment"),
             lambda: stored(url, "segment"),
