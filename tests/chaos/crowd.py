@@ -15,6 +15,9 @@ import sys
 from ave import home as homes
 from ave.lab.logd import main
 
+# what they need, loaded once instead of by each
+from ave.lab.stores import couchdb, elasticsearch, sql  # noqa: F401
+
 
 def begin(home: str) -> int:
     """Fork an ave-logd; return its process id."""

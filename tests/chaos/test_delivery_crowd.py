@@ -152,7 +152,8 @@ class Smooth(Fake):
             return super().usual(method, path, body)
         behind = json.loads(body).get("search_after", [])
         whole = [doc for kept in list(self.documents.values()) for doc in list(kept.values())]
-        found = [doc for doc in whole if f'"{doc["guid"]}"'.encode() in body and place_of(doc) > behind]
+        runs = {guid for guid in {doc["guid"] for doc in whole} if f'"{guid}"'.encode() in body}
+        found = [doc for doc in whole if doc["guid"] in runs and place_of(doc) > behind]
         return 200, Fake._search(SimpleNamespace(documents={"all": dict(enumerate(found))}))
 
     def kill(self):
@@ -172,9 +173,6 @@ SERVERS = {
 }
 
 
-#: Connections that may be tried after a pause; the library `couchdb` tries a second one when the first is broken.
-ATTEMPTS = {"couchdb": 2}
-
 #: Outages, if need be: a busy machine makes peaks now and then, a storm makes one each time.
 ROUNDS = 3
 
@@ -182,13 +180,13 @@ ROUNDS = 3
 @pytest.mark.parametrize("name", SERVERS if SCALE >= 5 else ["smooth"])
 def test_r12_fifty_that_waited_for_a_server_come_back_without_a_storm(home, crowd, name):
     server = SERVERS[name]()
-    url, total = server.store_url(), scaled(500, least=300)
+    url, total = server.store_url(), scaled(500, least=200)
     put_one(url)  # it has been there before: its tables are made
     # small batches, so that there are enough of them to tell a rate by
     hosts, end = crowd(url, server.port, batch_records=5)
     for turn in range(ROUNDS):
         away_s, came, asked = an_outage(server, hosts, range(turn * total, (turn + 1) * total))
-        assert_few_ask_at_a_time(came, away_s, ATTEMPTS.get(name, 1))
+        assert_few_ask_at_a_time(came, away_s)
         # a real server stalls now and then, and all who wait get their answers, and ask, at once
         if name != "smooth" or no_moment_has_twice_its_share(asked):
             break
@@ -238,13 +236,13 @@ def an_outage(server, hosts, records):
     return away_s, in_buckets(came, gone), in_buckets([at for host in hosts for at in host.proxy.asked], back)
 
 
-def assert_few_ask_at_a_time(came, away_s, most):
-    """Assert that no more than chance explains ask at a time while the server is away, `most` times after a pause."""
+def assert_few_ask_at_a_time(came, away_s):
+    """Assert that no more than chance explains ask at a time while the server is away, each once after a pause."""
     expected = HOSTS * away_s / (RETRY_MAX_S / 2)
     print(f"away {away_s} s: {sum(came)} attempts, {max(came)} in a moment at most")
-    assert 0.7 * expected <= sum(came) <= 1.3 * expected * most
+    assert 0.7 * expected <= sum(came) <= 1.3 * expected
     # five on average: nineteen are there by chance in one of a million moments
-    assert max(came) <= 18 * most
+    assert max(came) <= 18
 
 
 def no_moment_has_twice_its_share(asked):
@@ -257,10 +255,11 @@ def no_moment_has_twice_its_share(asked):
 
 
 def test_r12_fifty_that_are_told_to_come_later_come_no_earlier(home, crowd):
-    with servers_opensearch.fresh() as url, Gate(servers_opensearch.shared().port) as gate:
+    server = SERVERS["opensearch" if SCALE >= 5 else "smooth"]()
+    url, total = server.store_url(), scaled(1000)
+    with Gate(server.port) as gate:
         gate.answer = lambda: (429, {"Retry-After": str(RETRY_MAX_S)}, b'{"error": "busy"}')
-        port, total = servers_opensearch.shared().port, scaled(1000)
-        hosts, end = crowd(url, port, to_port=gate.port)
+        hosts, end = crowd(url, server.port, to_port=gate.port)
         for host in hosts:
             emit(host.home, range(total), guid=host.guid)
             host.proxy.heal()
@@ -276,3 +275,4 @@ def test_r12_fifty_that_are_told_to_come_later_come_no_earlier(home, crowd):
             assert letters(host.home) == []
             assert_balances(host.home, host.guid)
         assert {code for code, _ in end()} == {0}
+    server.remove()

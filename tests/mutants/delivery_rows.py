@@ -62,6 +62,30 @@ DELIVERY = [
         f"{TEST_COUCH} -k r11",
     ),
     Mutant(
+        *("R12", "the library asks a CouchDB that is away twice at once", CLIENT),
+        ", retryable_errors=())",
+        ")",
+        f"{TEST_COUCH} -k tried_once",
+    ),
+    Mutant(
+        *("R12", "a CouchDB is asked again before it wants to be", CLIENT),
+        'getheader("Retry-After")',
+        'getheader("Retry-Before")',
+        f"{TEST_COUCH} -k how_much_later",
+    ),
+    Mutant(
+        *("C7", "a connection that CouchDB has closed is used, and is an outage", CLIENT),
+        "wait_for_read(connection.sock, 0)",
+        "False",
+        f"{TEST_COUCH} -k hung_up",
+    ),
+    Mutant(
+        *("C7", "what an answer said holds for the next request, too", CLIENT),
+        "        connection.answer = None\n",
+        "",
+        f"{TEST_COUCH} -k does_not_hold",
+    ),
+    Mutant(
         *("M1", "rows count as stored before they are committed", PUTTING),
         "                self._judged(list(rows), rows, measured)\n            self._connection.commit()\n",
         "                self._judged(list(rows), rows, measured)\n",

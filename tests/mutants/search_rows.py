@@ -5,6 +5,7 @@ from __future__ import annotations
 from table import Mutant
 
 BULK = "ave/lab/stores/elasticsearch/bulk.py"
+LATER = "ave/lab/stores/later.py"
 FIELDS = "ave/lab/stores/elasticsearch/fields.py"
 LOGSTASH = "ave/lab/stores/logstash.py"
 PLACE = "ave/lab/stores/elasticsearch/place.py"
@@ -38,6 +39,18 @@ SEARCH = [
         "    if status in {400, 401, 403, 404} and",
         "    if status in {401, 404} and",
         f"{TEST_WIRE} -k only_a_person",
+    ),
+    Mutant(
+        *("R12", "nodes that cannot work are asked again before they want to be", WIRE),
+        "            waits.append(wait)\n",
+        "            waits.append('')\n",
+        f"{TEST_WIRE} -k before_it_wants",
+    ),
+    Mutant(
+        *("R12", "the node that is the least patient says when all are asked again", LATER),
+        "max(waits)",
+        "min(waits)",
+        f"{TEST_WIRE} -k before_it_wants",
     ),
     Mutant(
         *("S11", "redirects are followed", WIRE),

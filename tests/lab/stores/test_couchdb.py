@@ -5,9 +5,11 @@ from __future__ import annotations
 import http.client
 import json
 import re
+import socket
 import threading
 from base64 import b64encode
 from datetime import UTC, datetime, timedelta
+from email.utils import format_datetime
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from itertools import count
 from urllib.parse import urlsplit
@@ -23,6 +25,7 @@ from ave.lab.stores.couchdb.views import DESIGN, design
 from ave.record import KINDS, Query
 from tests.lab.stores.samples import GUID, TIME, record
 from tests.system import servers_couchdb
+from tests.system.proxy import Fault, Proxy
 
 
 @pytest.fixture
@@ -253,12 +256,22 @@ class Fake(ThreadingHTTPServer):
     daemon_threads = True
 
     def __init__(self, answer, context=None):
-        self.answer, self.seen = answer, []
+        self.answer, self.seen, self.connections = answer, [], []
         super().__init__(("127.0.0.1", 0), _Handler)
         if context is not None:
             self.socket = context.wrap_socket(self.socket, server_side=True)
         self.url = f"couchdb://me:secret@127.0.0.1:{self.server_address[1]}/panotti"
         threading.Thread(target=self.serve_forever, args=[0.01], daemon=True).start()
+
+    def get_request(self):
+        connection, address = super().get_request()
+        self.connections.append(connection)
+        return connection, address
+
+    def hang_up(self):
+        """Close all connections, as by a restart."""
+        for connection in self.connections:
+            connection.shutdown(socket.SHUT_RDWR)
 
     def handle_error(self, request, client_address):
         pass
@@ -451,6 +464,78 @@ def test_a_connection_that_the_server_has_closed_meanwhile_is_no_outage(opened, 
 
     store = opened(fake(panotti(bulk)).url)
     assert [store.put([record(seq)]) for seq in range(1, 5)] == [[], [], [], []]
+
+
+@pytest.mark.parametrize("is_tls", [False, True])
+def test_connections_are_used_again_unless_the_server_has_hung_up_meanwhile(opened, fake, authority, is_tls):
+    server = fake(panotti(stored), server_context(authority, "127.0.0.1") if is_tls else None)
+    store = opened(server.url + (f"?tls={authority.path}" if is_tls else ""))
+    for seq in (1, 2):
+        assert store.put([record(seq)]) == []
+    assert len(server.connections) == 1
+    server.hang_up()
+    assert store.put([record(3)]) == []
+    assert len(server.connections) == 2
+
+
+def test_a_server_that_hangs_up_when_asked_is_asked_once_and_well_again_at_the_next_batch(opened, fake):
+    asked = []
+
+    def bulk(docs):
+        asked.append(len(docs))
+        if len(asked) == 2:
+            raise ConnectionAbortedError
+        return stored(docs)
+
+    store = opened(fake(panotti(bulk)).url)
+    assert store.put([record(1)]) == []
+    with pytest.raises(StoreUnavailable, match="cannot be reached"):
+        store.put([record(2)])
+    assert asked == [1, 1]
+    assert store.put([record(2)]) == []
+
+
+def test_r12_a_server_that_is_away_is_tried_once(opened):
+    with Proxy(1) as proxy:
+        proxy.fault = Fault(refuse=True)
+        for turn in (1, 2):
+            with pytest.raises(StoreUnavailable, match="cannot be reached"):
+                opened(f"couchdb://127.0.0.1:{proxy.port}/panotti").put([record(1)])
+            assert len(proxy.came) == turn
+
+
+def in_seconds(seconds):
+    return format_datetime(datetime.now(UTC) + timedelta(seconds=seconds), usegmt=True)
+
+
+@pytest.mark.parametrize("status", [429, 500, 502, 503])
+@pytest.mark.parametrize(
+    ("wait", "least", "most"),
+    [("7", 7, 7), (in_seconds(3000), 1, 3000), (in_seconds(-9), 0, 0)],
+    ids=["seconds", "then", "past"],
+)
+@pytest.mark.parametrize("of_what", ["application/json", "text/html", None])
+def test_r12_a_server_says_how_much_later_it_wants_to_be_asked(opened, fake, status, wait, least, most, of_what):
+    said = status, {"error": "slow down"}, {"Retry-After": wait, "Content-Type": of_what}
+    with pytest.raises(StoreUnavailable) as caught:
+        opened(fake(panotti(lambda _docs: said)).url).put([record(1)])
+    assert least <= caught.value.details["retry_after_s"] <= most
+
+
+@pytest.mark.parametrize("wait", ["", "soon", "-7", "\xb2", "9" * 5000])
+def test_a_wait_that_makes_no_sense_is_an_outage_like_others(opened, fake, wait):
+    server = fake(panotti(lambda _docs: (503, {"error": "slow down"}, {"Retry-After": wait})))
+    with pytest.raises(StoreUnavailable, match="answers 503: slow down") as caught:
+        opened(server.url).put([record(1)])
+    assert "retry_after_s" not in caught.value.details
+
+
+def test_what_an_answer_said_does_not_hold_for_a_request_without_one(opened, fake):
+    usual = panotti(lambda _docs: 1 / 0)
+    server = fake(lambda *request: (*usual(*request), {"Retry-After": "7"}))
+    with pytest.raises(StoreUnavailable, match="cannot be reached") as caught:
+        opened(server.url).put([record(1)])
+    assert "retry_after_s" not in caught.value.details
 
 
 @pytest.fixture(scope="module")

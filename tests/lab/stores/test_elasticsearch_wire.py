@@ -8,6 +8,7 @@ from __future__ import annotations
 import datetime as dt
 import json
 import ssl
+from email.utils import format_datetime
 
 import pytest
 import trustme
@@ -181,8 +182,44 @@ def test_an_answer_to_try_later_is_no_acknowledgement(fake, stores, status):
     fake.answer = fails(status, **{"Retry-After": "7"})
     with pytest.raises(StoreUnavailable, match=f"status {status}, some_exception: because") as caught:
         stores(fake).put([record(1)])
-    if status in {429, 500, 408}:
-        assert caught.value.details["retry_after_s"] == 7
+    assert caught.value.details["retry_after_s"] == 7
+
+
+@pytest.mark.parametrize(
+    ("asked", "told"),
+    [
+        ([{"Retry-After": "5"}, {"Retry-After": "30"}, {}], {"retry_after_s": 30}),
+        ([{}, {"Retry-After": "5"}, {"Retry-After": "soon"}], {"retry_after_s": 5}),
+        ([{}, {}, {}], {}),
+    ],
+)
+def test_no_node_that_cannot_work_is_asked_before_it_wants_to_be(stores, asked, told):
+    nodes = [Fake() for _ in asked]
+    with serving(*nodes):
+        store = stores(*nodes)
+        store.put([record(1)])
+        for node, headers in zip(nodes, asked, strict=True):
+            node.answer = fails(503, **headers)
+        with pytest.raises(StoreUnavailable) as caught:
+            store.put([record(2)])
+    assert {name: value for name, value in caught.value.details.items() if name == "retry_after_s"} == told
+
+
+@pytest.mark.parametrize("status", [429, 503])
+@pytest.mark.parametrize("wait", ["", "soon", "-7", "\xb2", "9" * 5000, "Wed, 21 Foo 2125 07:28:00 GMT"])
+def test_a_wait_that_makes_no_sense_is_an_outage_like_others(fake, stores, status, wait):
+    fake.answer = fails(status, **{"Retry-After": wait})
+    with pytest.raises(StoreUnavailable, match=f"status {status}") as caught:
+        stores(fake).put([record(1)])
+    assert "retry_after_s" not in caught.value.details
+
+
+def test_a_node_may_ask_to_come_at_a_time_of_the_day(fake, stores):
+    then = dt.datetime.now(dt.UTC) + dt.timedelta(seconds=100)
+    fake.answer = fails(503, **{"Retry-After": format_datetime(then, usegmt=True)})
+    with pytest.raises(StoreUnavailable) as caught:
+        stores(fake).put([record(1)])
+    assert 0 < caught.value.details["retry_after_s"] <= 100
 
 
 @pytest.mark.parametrize("status", [401, 403])

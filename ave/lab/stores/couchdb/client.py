@@ -1,7 +1,8 @@
 """The library `couchdb`, all use of which is here, and what its failures mean.
 
 Of its faults, those that are mended here: it follows redirects with the password in its hand, waits for ever, answers
-from a cache, and leaves connections that failed to the garbage collector.
+from a cache, asks a server that is away twice at once, keeps the headers of a refusal to itself, and leaves connections
+that failed to the garbage collector.
 """
 
 from __future__ import annotations
@@ -12,9 +13,10 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 from couchdb import http
+from urllib3.util import wait_for_read
 
 from ave.exceptions import ConfigError, StoreUnavailable
-from ave.lab.stores import servers
+from ave.lab.stores import later, servers
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -91,8 +93,8 @@ class Couch:
                 raise StoreUnavailable(f"{self.place}: {_reason(error)}") from error
             return there
         except Exception as error:
-            self.close()
             explained = self._explained(error)
+            self.close()
             if explained is None:
                 raise
             raise explained from error
@@ -112,8 +114,8 @@ class Couch:
     def _open(self) -> Any:
         if self._resource is None:
             server = self._server
-            # -1: the first redirect is one too many
-            session = http.Session(timeout=TIMEOUT_S, max_redirects=-1)
+            # -1: the first redirect is one too many; with no delays, the library stumbles over the error it is to raise
+            session = http.Session(timeout=TIMEOUT_S, max_redirects=-1, retryable_errors=())
             session.cache = _NoCache()
             session.connection_pool = self._pool = _Pool(server)
             host = f"[{server.host}]" if ":" in server.host else server.host
@@ -128,6 +130,8 @@ class Couch:
         for types, explain in _MEANINGS:
             if isinstance(error, types):
                 meaning: Exception = explain(self.place, error)
+                if isinstance(meaning, StoreUnavailable) and self._pool is not None:
+                    meaning.details.update(later.asked(self._pool.retry_after))
                 return meaning
         return None
 
@@ -217,11 +221,30 @@ class _Pool(http.ConnectionPool):  # type: ignore[misc]
         self._server = server
         self._idle: list[_Plain | _Protected] = []
         self._made: list[_Plain | _Protected] = []
+        self._given: _Plain | _Protected | None = None
+
+    @property
+    def retry_after(self) -> str | None:
+        """The header `Retry-After` of the answer to the last request, if it was answered and has one."""
+        if self._given is None or self._given.answer is None:
+            return None
+        return self._given.answer.getheader("Retry-After")
 
     def get(self, url: str) -> _Plain | _Protected:  # noqa: ARG002 - the library's signature
-        """Return a connection that nobody uses."""
-        if self._idle:
-            return self._idle.pop()
+        """Return a connection that nobody uses; one that the server has closed meanwhile opens anew when used."""
+        self._given = None
+        self._given = self._kept() if self._idle else self._opened()
+        return self._given
+
+    def _kept(self) -> _Plain | _Protected:
+        connection = self._idle.pop()
+        connection.answer = None
+        # what a server says unasked is that it has gone, as after a restart
+        if connection.sock is not None and wait_for_read(connection.sock, 0):
+            connection.close()
+        return connection
+
+    def _opened(self) -> _Plain | _Protected:
         server = self._server
         connection: _Plain | _Protected
         if server.tls is None:

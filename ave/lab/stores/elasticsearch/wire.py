@@ -18,6 +18,7 @@ from urllib3 import disable_warnings
 from urllib3.exceptions import HTTPError, InsecureRequestWarning
 
 from ave.exceptions import ConfigError, StoreUnavailable
+from ave.lab.stores import later
 from ave.lab.stores.servers import unproved
 
 if TYPE_CHECKING:
@@ -82,10 +83,11 @@ class Cluster:
             A status of 2xx, 400, 404, 409 or 413, and what came with it.
 
         Raises:
-            StoreUnavailable: no node answers, or the answer is to try later, or is cut off.
+            StoreUnavailable: no node answers, or the answer is to try later, or is cut off; with the longest
+                `retry_after_s` that was asked for, so that no node is asked before it wants to be.
             ConfigError: the servers do not let us, or are not what they should be, or none of them proves its name.
         """
-        failures, is_any_to_come = [], False
+        failures, waits, is_any_to_come = [], [], False
         nodes, first = self.place.nodes, self._first
         for turn in range(first, first + len(nodes)):
             node = nodes[turn % len(nodes)]
@@ -101,7 +103,10 @@ class Cluster:
                 return _judged(node, status, wait, content)
             is_any_to_come = True
             failures.append(f"{node}: {_said(status, content)}")
-        raise (StoreUnavailable if is_any_to_come else ConfigError)("; ".join(failures))
+            waits.append(wait)
+        if not is_any_to_come:
+            raise ConfigError("; ".join(failures))
+        raise StoreUnavailable({"message": "; ".join(failures), **later.asked(*waits)})
 
     def close(self) -> None:
         """Close all connections; the next use opens others."""
@@ -169,8 +174,7 @@ def _judged(node: str, status: int, wait: str, content: bytes) -> Answer:
     if status in {401, 403} and "cluster_block" not in _said(status, content):
         raise ConfigError(f"{node} does not let us: {_said(status, content)}; mend user, password, api_key or rights")
     if status in _AWAY or status == 403:
-        later = {"retry_after_s": float(wait)} if wait.isdigit() else {}
-        raise StoreUnavailable({"message": f"{node}: {_said(status, content)}", **later})
+        raise StoreUnavailable({"message": f"{node}: {_said(status, content)}", **later.asked(wait)})
     if not (200 <= status < 300 or status in {400, 404, 409, 413}):
         raise ConfigError(f"{node} is no OpenSearch or Elasticsearch: {_said(status, content)}; give the right url")
     try:

@@ -1,0 +1,27 @@
+"""When servers that cannot work just now want to be asked again."""
+
+from __future__ import annotations
+
+from urllib3.exceptions import InvalidHeader
+from urllib3.util import Retry
+
+__all__ = ["asked"]
+
+_READING = Retry()
+
+
+def asked(*headers: str | None) -> dict[str, float]:
+    """Read headers `Retry-After`, each of which is seconds or a date of HTTP, or makes no sense.
+
+    Returns:
+        The longest as `retry_after_s`, for the details of a StoreUnavailable, see `Store.put`; empty if there is none.
+    """
+    waits = [seconds for header in headers if (seconds := _seconds(header or "")) is not None]
+    return {"retry_after_s": max(waits)} if waits else {}
+
+
+def _seconds(header: str) -> float | None:
+    try:
+        return float(_READING.parse_retry_after(header))
+    except (InvalidHeader, ValueError, OverflowError):
+        return None
