@@ -14,7 +14,7 @@ from ave import home as homes
 from ave.exceptions import ConfigError, StoreUnavailable, UsageError
 from ave.lab.config import Routing
 from ave.lab.logd import wire
-from ave.lab.logd.books import enter, lose_vanished
+from ave.lab.logd.books import enter, lose_replaced, lose_vanished, replaced
 from ave.lab.logd.ledger import Gap, Ledger
 from ave.lab.logd.letters import DeadLetters
 from ave.lab.logd.watch import Watch
@@ -118,6 +118,8 @@ def _audit(home: str, guid: str, routing: Routing) -> Audit:
     try:
         # looked at twice: some were removed by ave-logd since the copy, others were made since the first look
         lose_vanished(ledger, spool, {*present, *reader.list_segments(spool)}, required)
+        watch.look()
+        lose_replaced(ledger, watch, replaced(ledger, watch), required)
         _enter_all(ledger, watch)
         sides = [_Side(route, home, guid, ledger.hosts(guid)) for route in routing.routes]
         _enter_all(ledger, watch)

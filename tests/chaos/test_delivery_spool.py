@@ -121,6 +121,11 @@ def is_anothers(path, _random):
     exchange(path, b"".join(contents(OTHER)))
 
 
+def numbers(gaps):
+    """Return the numbers that `gap` records or gaps of an audit name, with their segments."""
+    return {(gap["segment"], seq) for gap in gaps for seq in range(gap["first"], gap["last"] + 1)}
+
+
 def content_of(path):
     with open(path, "rb") as file:
         return file.read()
@@ -163,7 +168,9 @@ def test_a_segment_that_is_taken_or_exchanged_under_the_reader_costs_no_other_an
         served.drain()
         found = audit(str(home), GUID)
     store = open_store(url, "/nowhere", KINDS, readonly=True)
-    there = {one.id: one.body for one in store.find(Query(guid=GUID)) if one.kind == "shout"}
+    stored = list(store.find(Query(guid=GUID)))
+    there = {one.id: one.body for one in stored if one.kind == "shout"}
+    gaps = [one.body for one in stored if one.kind == "gap"]
     store.close()
     wanted = {f"{name(number)}-{seq}": {"n": seq} for number in range(count) for seq in range(1, RECORDS + 1)}
     foreign = {f"{name(OTHER)}-{seq}": {"n": seq} for seq in range(1, RECORDS + 1)} if deed is is_anothers else {}
@@ -174,9 +181,8 @@ def test_a_segment_that_is_taken_or_exchanged_under_the_reader_costs_no_other_an
     assert letters(home) == []
     assert segments(home) == []
     assert found.ok == (not missing)
-    if deed is is_removed:
-        named = {(gap.segment, seq) for gap in found.gaps for seq in range(gap.first, gap.last + 1)}
-        assert named == {(segment_of(id_), seq_of(id_)) for id_ in missing}
-    elif not foreign:
-        [row] = found.rows
-        assert row.emitted - sum(row.stored.values()) == len(missing)
+    lost = {(segment_of(id_), seq_of(id_)) for id_ in missing}
+    assert numbers(gap._asdict() for gap in found.gaps) == lost
+    assert numbers(gaps) == lost, "what the records of the gaps tell"
+    [row] = [row for row in found.rows if row.kind == "shout"]
+    assert row.emitted - sum(row.stored.values()) == len(missing)

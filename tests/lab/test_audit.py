@@ -207,6 +207,20 @@ def test_a_segment_that_vanished_is_named_before_and_after_the_daemon_saw_it(hom
     assert not row(home).ok
 
 
+def test_what_a_segment_that_was_cut_had_is_named_before_and_after_the_daemon_saw_it(home, spool, store, daemon):
+    write(spool, 1, header(), *map(record, range(1, 6)), footer(5))
+    store.down = True
+    daemon().drain()
+    store.down = False
+    write(spool, 1, header(), record(1), record(2))
+    gap = Gap(name(1), 3, 5, "lost")
+    assert audit(home, GUID).gaps == [gap]
+    daemon().drain()
+    found = audit(home, GUID)
+    assert found.gaps == [gap]
+    assert (row(home).emitted, *row(home).stored.values()) == (5, 2)
+
+
 def test_the_json_form_has_what_the_design_says(home, spool, daemon, memory):
     write(spool, 1, header(), record(2), footer(2))
     daemon().drain()

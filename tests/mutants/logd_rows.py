@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from table import Mutant
 
+ACCOUNT = "ave/lab/logd/account.py"
 AUDIT = "ave/lab/audit.py"
 BOOKKEEPER = "ave/lab/logd/bookkeeper.py"
 BOOKS = "ave/lab/logd/books.py"
@@ -24,6 +25,7 @@ TEST_FAULTS = "tests/chaos/test_logd_faults.py"
 TEST_KILL = "tests/chaos/test_logd_kill.py"
 TEST_SIGNALS = "tests/chaos/test_logd_signals.py"
 TEST_STORES = "tests/chaos/test_logd_stores.py"
+TEST_BOOKS = "tests/lab/logd/test_books.py"
 TEST_LEDGER = "tests/lab/logd/test_ledger.py"
 TEST_SHIPPER = "tests/lab/logd/test_shipper.py"
 TEST_AUDIT = "tests/lab/test_audit.py"
@@ -61,7 +63,7 @@ LOGD = [
         f"{TEST_DAMAGE} -k r4 and zeroed",
     ),
     Mutant(
-        *("R4", "damage is ignored by the books", LEDGER),
+        *("R4", "damage is ignored by the books", ACCOUNT),
         "                self.missing.append((self.top + 1, first - 1))\n",
         "                pass\n",
         f"{TEST_DAMAGE} -k r4 and flipped",
@@ -134,8 +136,8 @@ LOGD = [
     ),
     Mutant(
         *("R6", "a segment is removed before it is in the books", DAEMON),
-        "if seen.final and self.books.ledger.is_read(name) and all(",
-        "if seen.final and all(",
+        "            and self.books.ledger.is_read(name)\n",
+        "",
         "tests/lab/logd/test_logd_daemon.py -k in_the_books",
     ),
     Mutant(
@@ -153,8 +155,8 @@ LOGD = [
     ),
     Mutant(
         *("R6", "counts and position are not one transaction", LEDGER),
-        "            (segment, end, state, host, damage, torn, int(time.time())),\n        )\n",
-        "            (segment, end, state, host, damage, torn, int(time.time())),\n        )\n"
+        "            (segment, *position, host, damage, torn, int(time.time())),\n        )\n",
+        "            (segment, *position, host, damage, torn, int(time.time())),\n        )\n"
         "        self._db.execute('COMMIT')\n        self._db.execute('BEGIN IMMEDIATE')\n",
         f"{TEST_KILL} -k at_every_point",
     ),
@@ -265,6 +267,24 @@ LOGD = [
         f"{TEST_DAMAGE} -k r14 and segment",
     ),
     Mutant(
+        *("R14", "a final segment that becomes another file is not noticed", WATCH),
+        "known.final and self.is_still(name, known)",
+        "known.final",
+        "tests/lab/logd/test_watch.py -k final_segment_that",
+    ),
+    Mutant(
+        *("R14", "a segment that became another file is taken for the one that was read", LEDGER),
+        "before.file != seen.file:",
+        "before.file != before.file:",
+        f"{TEST_BOOKS} -k opened_again",
+    ),
+    Mutant(
+        *("R14", "what a replaced segment has no more is taken for delivered", BOOKS),
+        "    ledger.miss(name, lost.missing)\n",
+        "",
+        f"{TEST_BOOKS} -k replaced",
+    ),
+    Mutant(
         *("R15", "a short write of a letter is not noticed", LETTERS),
         "                if io.write(fd, data) != len(data):\n                    raise",
         "                if io.write(fd, data) < 0:\n                    raise",
@@ -321,7 +341,7 @@ LOGD = [
     ),
     Mutant(
         *("R20", "each look opens all segments again", WATCH),
-        "now = known if known and known.final else self._look_at(name)",
+        "now = known if known and known.final and self.is_still(name, known) else self._look_at(name)",
         "now = self._look_at(name)",
         "tests/lab/logd/test_watch.py -k opened_once",
     ),

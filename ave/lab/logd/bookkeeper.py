@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from ave import io, spool
 from ave.exceptions import StoreUnavailable
-from ave.lab.logd.books import enter, lose_vanished
+from ave.lab.logd.books import enter, lose_replaced, lose_vanished, replaced
 from ave.lab.logd.ledger import Ledger
 from ave.lab.logd.places import damaged, set_aside, sweep
 from ave.record import KINDS
@@ -83,16 +83,21 @@ class Bookkeeper:
             self.ledger.rollback()
 
     def look_for_lost(self) -> None:
-        """Let the next `note_lost` look: some segment is not there any more."""
+        """Let the next `note_lost` look: some segment is not there any more, or not as it was."""
         self._is_some_lost = True
 
     def note_lost(self) -> bool:
-        """Note the segments that somebody else removed, with what was in them and not yet stored everywhere."""
+        """Note the segments that somebody else removed or exchanged, with what is not stored everywhere."""
         if not self._is_some_lost:
             return False
         present = frozenset(reader.list_segments(self.watch.spool))
         for gap in lose_vanished(self.ledger, self.watch.spool, present, self._required):
             log.error("segment %s has vanished", gap.segment, extra={"action": "segment_lost"})
+        others = replaced(self.ledger, self.watch)
+        for name in others:
+            log.error("segment %s is not the one that was read", name, extra={"action": "segment_replaced"})
+        for name, damage in lose_replaced(self.ledger, self.watch, others, self._required):
+            self._keep_evidence(name, damage)
         io.reached("lost-noted")
         self._is_some_lost = False
         self._is_some_untold = True

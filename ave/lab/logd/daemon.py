@@ -21,6 +21,7 @@ from ave.exceptions import ConfigError, SpoolError
 from ave.lab import config
 from ave.lab.config import Routing
 from ave.lab.logd.bookkeeper import Bookkeeper
+from ave.lab.logd.books import replaced
 from ave.lab.logd.places import make_way
 from ave.lab.logd.shipper import Shipper
 from ave.lab.logd.watch import Watch
@@ -28,7 +29,7 @@ from ave.lab.stores import open_store
 from ave.spool import reader
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Collection
 
 __all__ = ["Daemon"]
 
@@ -175,17 +176,23 @@ class Daemon:
     def _look(self) -> bool:
         before = self.watch.segments
         changed = self.watch.look()
-        if changed and any(name not in self.watch.segments and self.books.ledger.offset(name) for name in before):
+        if changed and (self._is_some_gone(before) or replaced(self.books.ledger, self.watch)):
             self.books.look_for_lost()
         io.reached("looked")
         return changed
+
+    def _is_some_gone(self, before: Collection[str]) -> bool:
+        return any(name not in self.watch.segments and self.books.ledger.offset(name) for name in before)
 
     def _remove_delivered(self) -> bool:
         """Remove the segments that everybody is past; tell whether there was one."""
         done = [
             name
             for name, seen in self.watch.segments.items()
-            if seen.final and self.books.ledger.is_read(name) and all(name in shipper.done for shipper in self.shippers)
+            if seen.final
+            and self.books.ledger.is_read(name)
+            and all(name in shipper.done for shipper in self.shippers)
+            and self.watch.is_still(name, seen)  # asked last: what was shipped was read in this very file
         ]
         if not done:
             return False

@@ -18,17 +18,22 @@ import msgspec
 
 from ave.exceptions import ConfigError
 from ave.lab.logd import wire
+from ave.lab.logd.account import Account
 from ave.record import segment_of, seq_of
 from ave.spool.frames import FOOTER, HEADER, Damage, Line, kind_of
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator
 
+    from ave.lab.logd.watch import Seen
 
-__all__ = ["Count", "Gap", "Ledger"]
+__all__ = ["Count", "Gap", "Ledger", "numbers_of"]
 
 #: What a segment can be in the books.
 OPEN, READ, DELETED, LOST = range(4)
+
+#: Stands for the file of a segment that has become another one while it could still grow.
+ANOTHER = -1
 
 #: Seconds to wait for another process that keeps the file locked: nobody does for long, and a stop must not wait.
 BUSY_S = 1.0
@@ -58,7 +63,16 @@ MIGRATIONS = (
         PRIMARY KEY (segment, first)
     ) WITHOUT ROWID;
     """,
+    "ALTER TABLE segments ADD COLUMN file INTEGER NOT NULL DEFAULT 0;",
 )
+
+
+class _Position(NamedTuple):
+    """How far a segment is read, what it is, and in which file that was read; 0: nobody knows."""
+
+    offset: int = 0
+    state: int = OPEN
+    file: int = 0
 
 
 class Count(NamedTuple):
@@ -80,33 +94,6 @@ class Gap(NamedTuple):
     reason: str
 
 
-class _Account:
-    """The numbers of one segment: the highest one seen, and which below it are missing."""
-
-    def __init__(self, top: int = 0, missing: Iterable[tuple[int, int]] = (), known: bool = True) -> None:
-        self.top = top
-        self.missing = list(missing)
-        self.known = known
-        self.changed = not known
-
-    def arrives(self, first: int, last: int) -> bool:
-        """Note that `first` to `last` are there or explained; tell whether any of them is news."""
-        if first > self.top:
-            if first > self.top + 1:
-                self.missing.append((self.top + 1, first - 1))
-                self.changed = True
-            self.top = last
-            return True
-        holes = [(low, high) for low, high in self.missing if low <= last and high >= first]
-        for low, high in holes:
-            self.missing.remove((low, high))
-            self.missing += [part for part in ((low, first - 1), (last + 1, high)) if part[0] <= part[1]]
-            self.changed = True
-        news = bool(holes) or last > self.top
-        self.top = max(self.top, last)
-        return news
-
-
 class Ledger:
     """ledger.db. One thread writes; anybody may read.
 
@@ -116,9 +103,9 @@ class Ledger:
     def __init__(self, path: str, routed: Collection[str] | None = None) -> None:
         self.routed = routed
         # what was read since the last commit: where reading goes on, the counts, the numbers
-        self._taken: dict[str, tuple[int, int]] = {}
+        self._taken: dict[str, _Position] = {}
         self._counts: dict[tuple[str, str, str], list[int]] = {}
-        self._accounts: dict[str, _Account] = {}
+        self._accounts: dict[str, Account] = {}
         self._db = sqlite3.connect(path, timeout=BUSY_S, isolation_level=None, check_same_thread=False)
         if path != ":memory:":
             os.chmod(path, 0o600)
@@ -147,26 +134,28 @@ class Ledger:
         for step, statements in enumerate(MIGRATIONS[done:], done + 1):
             self._db.executescript(f"BEGIN; {statements} PRAGMA user_version = {step}; COMMIT;")
 
-    def _load(self) -> dict[str, tuple[int, int]]:
-        rows = self._db.execute("SELECT name, offset, state FROM segments WHERE state != ?", (DELETED,))
-        return {name: (offset, state) for name, offset, state in rows}
+    def _load(self) -> dict[str, _Position]:
+        rows = self._db.execute("SELECT name, offset, state, file FROM segments WHERE state != ?", (DELETED,))
+        return {name: _Position(*position) for name, *position in rows}
 
     # Going through a segment
 
     def offset(self, segment: str) -> int:
         """Return where reading goes on in a segment."""
-        return self._position(segment)[0]
+        return self._position(segment).offset
 
-    def _position(self, segment: str) -> tuple[int, int]:
-        return self._taken.get(segment) or self._positions.get(segment, (0, OPEN))
+    def _position(self, segment: str) -> _Position:
+        return self._taken.get(segment) or self._positions.get(segment) or _Position()
 
     @property
     def in_batch(self) -> bool:
         """Whether something was taken since the last commit."""
         return self._db.in_transaction
 
-    def take(self, segment: str, items: list[Line | Damage], *, final: bool) -> list[Damage]:
+    def take(self, segment: str, items: list[Line | Damage], *, final: bool, file: int = 0) -> list[Damage]:
         """Enter what was read of a segment; `final`: it was all. Returns what is damage and no torn end.
+
+        `file`, if known, says in which file it was read: what was read in another one before is still said to be there.
 
         Nothing is kept before `commit`.
         """
@@ -184,7 +173,9 @@ class Ledger:
                 self._take_count(segment, item.payload)
             else:
                 damage += self._take_record(item)
-        self._note(segment, items, host, len(damage), torn, READ if final else OPEN)
+        end = items[-1].end if items else self.offset(segment)
+        position = _Position(end, READ if final else OPEN, self._position(segment).file or file)
+        self._note(segment, position, host, len(damage), torn)
         return damage
 
     def _take_record(self, line: Line) -> list[Damage]:
@@ -207,30 +198,30 @@ class Ledger:
 
     def _take_refusals(self, segment: str, gap: wire.Head) -> None:
         """Enter what an emitter says it refused: its numbers are explained, not missing."""
-        told = _said(bytes(gap.body), _Refusals)
-        if told is None or told.reason != "quota" or sum(told.kinds.values()) != told.last - told.first + 1:
+        told = _refusals(gap)
+        if told is None:
             return
         self._account(segment).arrives(told.first, told.last)
         for kind, count in told.kinds.items():
             self._count(segment, gap.guid, kind, refused=count)
 
-    def _note(self, segment: str, items: list[Line | Damage], host: str, damage: int, torn: int, state: int) -> None:
-        end = items[-1].end if items else self.offset(segment)
-        self._taken[segment] = (end, state)
+    def _note(self, segment: str, position: _Position, host: str, damage: int, torn: int) -> None:
+        self._taken[segment] = position
         self._db.execute(
-            "INSERT INTO segments (name, offset, state, host, damage, torn, changed) VALUES (?, ?, ?, ?, ?, ?, ?)"
-            " ON CONFLICT (name) DO UPDATE SET offset = excluded.offset, state = excluded.state,"
+            "INSERT INTO segments (name, offset, state, file, host, damage, torn, changed)"
+            " VALUES (?, ?, ?, ?, ?, ?, ?, ?)"
+            " ON CONFLICT (name) DO UPDATE SET offset = excluded.offset, state = excluded.state, file = excluded.file,"
             " host = coalesce(nullif(excluded.host, ''), host), damage = damage + excluded.damage,"
             " torn = torn + excluded.torn, changed = excluded.changed",
-            (segment, end, state, host, damage, torn, int(time.time())),
+            (segment, *position, host, damage, torn, int(time.time())),
         )
 
-    def _account(self, segment: str) -> _Account:
+    def _account(self, segment: str) -> Account:
         account = self._accounts.get(segment)
         if account is None:
             row = self._db.execute("SELECT top FROM segments WHERE name = ?", (segment,)).fetchone()
             holes = self._db.execute("SELECT first, last FROM gaps WHERE segment = ?", (segment,)).fetchall()
-            account = self._accounts[segment] = _Account(row[0] if row else 0, holes, known=row is not None)
+            account = self._accounts[segment] = Account(row[0] if row else 0, holes, known=row is not None)
         return account
 
     def _count(self, segment: str, guid: str, kind: str, written: int = 0, refused: int = 0) -> None:
@@ -256,8 +247,10 @@ class Ledger:
                 (name, account.top),
             )
             if account.changed:
-                self._db.execute("DELETE FROM gaps WHERE segment = ?", (name,))
-                holes = [(name, first, last) for first, last in account.missing]
+                # a hole that stays as it was stays told
+                gone = [(name, *hole) for hole in account.before - {*account.missing}]
+                self._db.executemany("DELETE FROM gaps WHERE segment = ? AND first = ? AND last = ?", gone)
+                holes = [(name, *hole) for hole in {*account.missing} - account.before]
                 self._db.executemany("INSERT INTO gaps (segment, first, last) VALUES (?, ?, ?)", holes)
         self._db.execute("COMMIT")
         self._positions.update(self._taken)
@@ -278,7 +271,7 @@ class Ledger:
 
     def is_read(self, segment: str) -> bool:
         """Tell whether everything in a final segment is in the books."""
-        return self._position(segment)[1] != OPEN
+        return self._position(segment).state != OPEN
 
     def delete(self, segments: Collection[str]) -> None:
         """Note that segments are deleted because everything in them is where it should be."""
@@ -302,6 +295,41 @@ class Ledger:
                 )
         self._positions.pop(segment, None)
         return Gap(segment, first, last, "lost") if first <= last else None
+
+    def is_another(self, segment: str, seen: Seen) -> bool:
+        """Tell whether a segment is another file now than that which was read, or has become shorter.
+
+        One that was read to its end, when nothing could be added any more, may not be longer either. One that is
+        in doubt already is asked for at its end only.
+        """
+        before = self._position(segment)
+        if before.file == ANOTHER:
+            return seen.final
+        if before.offset and before.file and before.file != seen.file:
+            return True
+        return seen.size < before.offset or (seen.size > before.offset and before.state == READ)
+
+    def doubt(self, segment: str) -> None:
+        """Note that a segment has become another one, though it can still grow: what is lost is known at its end."""
+        with self._whole():
+            self._db.execute("UPDATE segments SET file = ? WHERE name = ?", (ANOTHER, segment))
+        self._positions[segment] = self._position(segment)._replace(file=ANOTHER)
+
+    def account(self, segment: str) -> Account:
+        """Return a copy of the numbers of a segment."""
+        account = self._account(segment)
+        return Account(account.top, account.missing)
+
+    def begin_again(self, segment: str, file: int) -> None:
+        """Let the next `take` of a segment begin at the begin of another file. Nothing is kept before `commit`."""
+        self._db.execute("BEGIN IMMEDIATE")
+        self._note(segment, _Position(file=file), "", 0, 0)
+
+    def miss(self, segment: str, holes: Collection[tuple[int, int]]) -> None:
+        """Enter numbers of a segment that were there and are missing now. Nothing is kept before `commit`."""
+        account = self._account(segment)
+        account.missing += holes
+        account.changed = account.changed or bool(holes)
 
     def _set_state(self, segments: Iterable[str], state: int) -> None:
         now = int(time.time())
@@ -403,6 +431,27 @@ class _Refusals(msgspec.Struct):
     first: _Number
     last: _Number
     kinds: dict[str, _Number]
+
+
+def numbers_of(line: Line) -> tuple[str, list[tuple[int, int]]]:
+    """Return which numbers of which segment a line stands for: its own, and those it tells were refused."""
+    if kind_of(line.payload) not in {HEADER, FOOTER}:
+        try:
+            head = wire.head(line.payload)
+        except ValueError:
+            return "", []
+        told = _refusals(head) if head.kind == "gap" else None
+        seq = seq_of(head.id)
+        return segment_of(head.id), [(seq, seq), *([(told.first, told.last)] if told else [])]
+    return "", []
+
+
+def _refusals(gap: wire.Head) -> _Refusals | None:
+    """Return what an emitter says it refused; None for any other gap."""
+    told = _said(bytes(gap.body), _Refusals)
+    if told is None or told.reason != "quota" or sum(told.kinds.values()) != told.last - told.first + 1:
+        return None
+    return told
 
 
 def _gap(segment: str, first: int, last: int, damage: int) -> Gap:

@@ -37,10 +37,12 @@ class Seen(NamedTuple):
     Attributes:
         size: bytes to read.
         final: nothing will be added.
+        file: which file it is (its inode): another one that takes its name is noticed by it.
     """
 
     size: int
     final: bool
+    file: int = 0
 
 
 class Watch:
@@ -60,13 +62,16 @@ class Watch:
         self._told: set[str] = set()
 
     def look(self) -> bool:
-        """Look again; tell whether anything is new. Opens only what was not final the last time."""
+        """Look again; tell whether anything is new.
+
+        What was final the last time costs one lstat(2), and is opened only if it is another file by now.
+        """
         before = self.segments
         seen: dict[str, Seen] = {}
         for name in reader.list_segments(self.spool):
             known = before.get(name)
             try:
-                now = known if known and known.final else self._look_at(name)
+                now = known if known and known.final and self.is_still(name, known) else self._look_at(name)
             except OSError as error:
                 self._tell(name, f"cannot be looked at now: {error}")
                 now = known
@@ -78,6 +83,14 @@ class Watch:
             self.segments = seen
             self.changed.notify_all()
         return True
+
+    def is_still(self, name: str, seen: Seen) -> bool:
+        """Tell whether a segment is the file that was seen, as long as it was."""
+        try:
+            now = os.lstat(reader.path(self.spool, name))
+        except FileNotFoundError:
+            return False
+        return (_size(now), _file(now)) == (seen.size, seen.file)
 
     def read(self, name: str, offset: int, limit: int) -> list[Line | Damage]:
         """Read a seen segment from `offset`; empty when there is no more, or when it has vanished."""
@@ -127,14 +140,15 @@ class Watch:
             segment.close()
 
     def _look_into(self, segment: reader.Segment) -> Seen | None:
-        owner = os.fstat(segment.fd).st_uid
+        final = segment.is_final()  # asked before the size: what is final stays as long as it is
+        status = os.fstat(segment.fd)
+        owner = status.st_uid
         if owner not in {0, os.geteuid(), os.stat(self.spool).st_uid}:
             self.set_aside(segment.name, f"belongs to user {owner}")
             return None
         if self._is_newer(segment):
             return None
-        final = segment.is_final()  # asked before the size: what is final stays as long as it is
-        return Seen(segment.size(), final)
+        return Seen(_size(status), final, _file(status))
 
     def _is_newer(self, segment: reader.Segment) -> bool:
         """Tell whether a later version of the writer made this: then it waits for a later version of the reader."""
@@ -150,3 +164,13 @@ class Watch:
         if name not in self._told and not self.readonly:
             self._told.add(name)
             log.warning("segment %s %s", name, what, extra={"action": "segment_waits"})
+
+
+def _size(status: os.stat_result) -> int:
+    """Return the bytes that may be read, see `reader.Segment.size`."""
+    return min(status.st_size, reader.SEGMENT_MAX)
+
+
+def _file(status: os.stat_result) -> int:
+    """Return the inode as a number that fits into the books."""
+    return status.st_ino & (1 << 63) - 1

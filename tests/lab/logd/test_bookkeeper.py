@@ -161,6 +161,24 @@ def test_a_segment_that_somebody_removed_is_told_with_what_was_not_stored(books,
     cursor.close()
 
 
+def test_a_segment_that_somebody_exchanged_is_told_with_what_is_lost_and_kept_for_a_person(books, spool, caplog):
+    segment = write(spool, 1, header(), *map(record, range(1, 6)), footer(5))
+    keep_all(books)
+    noise = b"\xa5" * 300 + b"\n"
+    write(spool, 1, header(), *map(record, range(1, 4)), noise)
+    books.watch.look()
+    books.look_for_lost()
+    assert books.note_lost()
+    assert f"segment {segment} is not the one that was read" in caplog.messages
+    books.tell_gaps()
+    assert [(guid, body["segment"], body["first"], body["last"]) for guid, body in told(spool)] == [
+        (GUID, segment, 4, 5)
+    ]
+    [copy] = os.listdir(f"{spool}/damaged")
+    with open(f"{spool}/damaged/{copy}", "rb") as file:
+        assert file.read() == noise
+
+
 def test_a_store_that_is_not_required_makes_nothing_lost(books, spool, home, configure):
     configure("logstash", url="sqlite:///$HOME/other.db", required=False)
     books.follow(Routing.read(home))

@@ -169,6 +169,40 @@ def test_a_segment_that_somebody_removes_under_its_eyes_is_told(daemon, store, s
     assert f"records 1 to 2 of segment {name(1)} are lost" in caplog.messages
 
 
+@pytest.mark.parametrize("rest", [b"", header() + record(1), b"\xa5" * 999], ids=["nothing", "shorter", "longer noise"])
+def test_a_segment_that_somebody_exchanges_under_its_eyes_is_told_and_goes_away(rest, daemon, store, spool, caplog):
+    store.down = True
+    one = daemon()
+    with serving(one):
+        write(spool, 1, header(), record(1), record(2), footer(2))
+        wait_until(lambda: one.books.ledger.is_read(name(1)) and any(shipper.failure for shipper in one.shippers))
+        write(spool, 1, rest)
+        store.down = False
+        wait_until(lambda: name(1) not in segments(spool) and store.records)
+    emit.close()
+    assert daemon().drain() == 0
+    kept = rest.count(b"shout")
+    assert sorted(record.kind for record in store.records.values()) == ["gap", *["shout"] * kept]
+    assert f"records {kept + 1} to 2 of segment {name(1)} are lost" in caplog.messages
+
+
+def test_a_segment_that_is_exchanged_just_before_it_goes_is_looked_at_again(daemon, store, spool):
+    write(spool, 1, header(), record(1), footer(1))
+    one = daemon()
+    # everything is stored and in the books; the file that is there by now is another one
+    one.watch.look()
+    while one.books.keep():
+        pass
+    for shipper in one.shippers:
+        while shipper.step():
+            pass
+    write(spool, 1, header(), record(1), footer(1), record(2))
+    assert not one._remove_delivered()
+    assert one.drain() == 0
+    assert [record.body["n"] for record in store.records.values()] == [1, 2]
+    assert segments(spool) == []
+
+
 @pytest.mark.parametrize("error", [OSError(5, "Input/output error"), ZeroDivisionError("a bug")])
 @pytest.mark.parametrize("step", ["_look", "_remove_delivered"])
 def test_a_step_that_fails_is_told_once_and_taken_again(step, error, daemon, store, spool, monkeypatch, caplog):

@@ -15,10 +15,14 @@ from ave.testing import wait_until
 from tests.lab.logd.segments import footer, header, line, name, record, write
 
 
+def inode(spool, segment):
+    return os.stat(reader.path(spool, segment)).st_ino
+
+
 def test_what_nobody_holds_open_is_final(watch, spool):
     segment = write(spool, 1, header(), record(1))
     assert watch.look()
-    assert watch.segments == {segment: Seen(len(header() + record(1)), final=True)}
+    assert watch.segments == {segment: Seen(len(header() + record(1)), final=True, file=inode(spool, segment))}
 
 
 def test_what_a_writer_has_locked_is_not_final_until_it_lets_go(watch, spool):
@@ -52,6 +56,26 @@ def test_a_final_segment_is_opened_once(watch, spool, monkeypatch):
     for _ in range(3):
         watch.look()
     assert len(opened) == 1
+
+
+@pytest.mark.parametrize("content", [b"", header(), header() + record(2)], ids=["empty", "shorter", "as long"])
+def test_a_final_segment_that_becomes_another_file_is_noticed(content, watch, spool):
+    segment = write(spool, 1, header(), record(1))
+    watch.look()
+    before = watch.segments[segment]
+    write(spool, 1, content)
+    assert not watch.is_still(segment, before)
+    assert watch.look()
+    assert watch.segments == {segment: Seen(len(content), final=True, file=inode(spool, segment))}
+    assert watch.is_still(segment, watch.segments[segment])
+
+
+def test_a_final_segment_that_is_cut_where_it_lies_is_noticed(watch, spool):
+    segment = write(spool, 1, header(), record(1))
+    watch.look()
+    os.truncate(reader.path(spool, segment), len(header()))
+    assert watch.look()
+    assert watch.segments[segment].size == len(header())
 
 
 def test_whoever_waits_is_told_of_news(watch, spool):
@@ -215,7 +239,7 @@ def test_a_header_that_is_nonsense_with_a_right_checksum_hurts_nobody(watch, spo
 def test_an_empty_segment_is_final(watch, spool):
     segment = write(spool, 1)
     watch.look()
-    assert watch.segments == {segment: Seen(0, final=True)}
+    assert watch.segments == {segment: Seen(0, final=True, file=inode(spool, segment))}
 
 
 def test_a_sparse_giant_is_read_no_further_than_any_segment_of_ours_goes(watch, spool):
