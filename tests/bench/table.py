@@ -21,7 +21,7 @@ def home() -> Iterator[str]:
     try:
         yield path
     finally:
-        del os.environ["AVE_HOME"]
+        os.environ.pop("AVE_HOME", None)
         shutil.rmtree(path, ignore_errors=True)
 
 

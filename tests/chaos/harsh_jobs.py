@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import random
 import resource
+import signal
 import sys
 from pathlib import Path
 
@@ -86,6 +87,7 @@ def first_difference(log: Path, kind: str, count: int) -> int:
 
 def main() -> None:
     directory, guid = sys.argv[1:]
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)  # who runs the tests by nohup ignores it, and so would we
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     result = Jobs(Path(directory)).execute(guid=guid)
     print(result, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before, os.getpid(), flush=True)
