@@ -87,7 +87,9 @@ def first_difference(log: Path, kind: str, count: int) -> int:
 
 def main() -> None:
     directory, guid = sys.argv[1:]
-    signal.signal(signal.SIGHUP, signal.SIG_DFL)  # who runs the tests by nohup ignores it, and so would we
+    # who runs the tests in the background or by nohup ignores these, and so would we
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     result = Jobs(Path(directory)).execute(guid=guid)
     print(result, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before, os.getpid(), flush=True)
