@@ -16,7 +16,7 @@ from scale import scaled
 
 import vcsjob
 from ave.exceptions import UsageError
-from ave.lab.daemon.pidfile import start_of
+from ave.lab.processes import start_of
 from ave.testing import children, wait_until
 from vcsjob import terminal
 

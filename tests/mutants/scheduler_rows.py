@@ -7,7 +7,7 @@ from table import Mutant
 SCHEDULER = "ave/scheduler.py"
 CI = "vcsjob/ci.py"
 COURSE = "ave/lab/cli/course.py"
-PID_FILE = "ave/lab/daemon/pidfile.py"
+PROCESSES = "ave/lab/processes.py"
 TEST_SCHEDULER = "tests/test_scheduler.py"
 TEST_CI = "tests/vcsjob/test_ci.py"
 TEST_SHOW = "tests/lab/cli/test_show.py"
@@ -50,7 +50,7 @@ SCHEDULERS = [
         f"{TEST_CI} -k no_build",
     ),
     Mutant(
-        *("vcsjob", "a zombie counts as alive", PID_FILE),
+        *("vcsjob", "a zombie counts as alive", PROCESSES),
         'None if fields[0] in {b"Z", b"X"} else ',
         "",
         f"{TEST_SHOW} -k zombie",

@@ -8,7 +8,7 @@ import os
 import pytest
 
 import vcsjob
-from ave.lab.daemon.pidfile import start_of
+from ave.lab.processes import start_of
 from ave.spool import frames, reader
 from vcsjob import ci
 

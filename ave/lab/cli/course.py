@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from ave.lab.cli.describe import BAD, GOOD, ODD, counted, duration, outcome
 from ave.lab.cli.output import Line, many, one_line, seconds
-from ave.lab.daemon.pidfile import start_of
+from ave.lab.processes import start_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator

@@ -16,11 +16,12 @@ from typing import TYPE_CHECKING
 
 from ave import io
 from ave.exceptions import AveException
+from ave.lab.processes import start_of
 
 if TYPE_CHECKING:
     from types import TracebackType
 
-__all__ = ["PidFile", "Process", "lock", "serving", "start_of"]
+__all__ = ["PidFile", "Process", "lock", "serving"]
 
 #: Bytes of the content, so that one write replaces it: pid, and when it began in clock ticks since the boot.
 LENGTH = 64
@@ -182,14 +183,3 @@ def _is_same(path: str, fd: int) -> bool:
         return os.path.samestat(os.stat(path, follow_symlinks=False), os.fstat(fd))
     except FileNotFoundError:
         return False
-
-
-def start_of(pid: int) -> int | None:
-    """Return when a process began, in clock ticks since the boot; None if it does not run (proc(5), stat)."""
-    try:
-        with open(f"/proc/{pid}/stat", "rb") as file:
-            # the name in parentheses may hold anything
-            fields = file.read().rpartition(b")")[2].split()
-    except (FileNotFoundError, ProcessLookupError):
-        return None
-    return None if fields[0] in {b"Z", b"X"} else int(fields[19])
