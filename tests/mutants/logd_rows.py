@@ -341,7 +341,7 @@ LOGD = [
     ),
     Mutant(
         *("R20", "each look opens all segments again", WATCH),
-        "now = known if known and known.final and self.is_still(name, known) else self._look_at(name)",
+        "now = known if is_known else self._look_at(name)",
         "now = self._look_at(name)",
         "tests/lab/logd/test_watch.py -k opened_once",
     ),

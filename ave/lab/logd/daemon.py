@@ -21,7 +21,6 @@ from ave.exceptions import ConfigError, SpoolError
 from ave.lab import config
 from ave.lab.config import Routing
 from ave.lab.logd.bookkeeper import Bookkeeper
-from ave.lab.logd.books import replaced
 from ave.lab.logd.places import make_way
 from ave.lab.logd.shipper import Shipper
 from ave.lab.logd.watch import Watch
@@ -29,7 +28,9 @@ from ave.lab.stores import open_store
 from ave.spool import reader
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection
+    from collections.abc import Callable, Collection, Mapping
+
+    from ave.lab.logd.watch import Seen
 
 __all__ = ["Daemon"]
 
@@ -176,13 +177,17 @@ class Daemon:
     def _look(self) -> bool:
         before = self.watch.segments
         changed = self.watch.look()
-        if changed and (self._is_some_gone(before) or replaced(self.books.ledger, self.watch)):
+        if changed and (self._is_some_gone(before) or self._is_some_another(before)):
             self.books.look_for_lost()
         io.reached("looked")
         return changed
 
     def _is_some_gone(self, before: Collection[str]) -> bool:
         return any(name not in self.watch.segments and self.books.ledger.offset(name) for name in before)
+
+    def _is_some_another(self, before: Mapping[str, Seen]) -> bool:
+        news = [item for item in self.watch.segments.items() if before.get(item[0]) is not item[1]]
+        return any(self.books.ledger.is_another(name, seen) for name, seen in news)
 
     def _remove_delivered(self) -> bool:
         """Remove the segments that everybody is past; tell whether there was one."""

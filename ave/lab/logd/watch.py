@@ -6,6 +6,7 @@ import errno
 import logging
 import os
 import re
+import time
 from threading import Condition
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -29,6 +30,10 @@ _NAME = re.compile(r"[0-9a-f]{26}")
 
 #: The begin of a header, behind the frame's two numbers.
 _VERSION = re.compile(rb'[0-9a-f]{8} [0-9a-f]{8} \{"v":(\d{1,9})')
+
+
+#: Seconds between two looks at what is final: nobody but a person changes that, and there may be thousands.
+CHECK_S = 1.0
 
 
 class Seen(NamedTuple):
@@ -59,19 +64,24 @@ class Watch:
         self.readonly = readonly
         self.segments: dict[str, Seen] = {}
         self.changed = Condition()
+        self._next_check = 0.0
         self._told: set[str] = set()
 
     def look(self) -> bool:
         """Look again; tell whether anything is new.
 
-        What was final the last time costs one lstat(2), and is opened only if it is another file by now.
+        What was final the last time is opened only if it is another file by now; once a second that costs an lstat(2).
         """
         before = self.segments
+        is_check = time.monotonic() >= self._next_check
+        if is_check:
+            self._next_check = time.monotonic() + CHECK_S
         seen: dict[str, Seen] = {}
         for name in reader.list_segments(self.spool):
             known = before.get(name)
             try:
-                now = known if known and known.final and self.is_still(name, known) else self._look_at(name)
+                is_known = known and known.final and not (is_check and not self.is_still(name, known))
+                now = known if is_known else self._look_at(name)
             except OSError as error:
                 self._tell(name, f"cannot be looked at now: {error}")
                 now = known

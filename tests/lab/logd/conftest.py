@@ -5,11 +5,18 @@ import pytest
 from ave import home as homes
 from ave.lab import config
 from ave.lab.config import Routing
+from ave.lab.logd import watch as watches
 from ave.lab.logd.daemon import Daemon
 from ave.lab.logd.ledger import Ledger
 from ave.lab.logd.watch import Watch
 from ave.lab.stores import STORES
 from ave.testing import MemoryStore
+
+
+@pytest.fixture(autouse=True)
+def _thorough(monkeypatch):
+    """Let every look be one that looks at final segments, too."""
+    monkeypatch.setattr(watches, "CHECK_S", 0)
 
 
 @pytest.fixture

@@ -8,6 +8,7 @@ import threading
 import pytest
 
 from ave import io
+from ave.lab.logd import watch as watches
 from ave.lab.logd.watch import Seen, Watch
 from ave.spool import reader
 from ave.spool.frames import Line
@@ -56,6 +57,19 @@ def test_a_final_segment_is_opened_once(watch, spool, monkeypatch):
     for _ in range(3):
         watch.look()
     assert len(opened) == 1
+
+
+def test_whether_final_segments_are_still_the_same_is_not_asked_at_every_look(watch, spool, monkeypatch):
+    monkeypatch.setattr(watches, "CHECK_S", 60)
+    asked = []
+    monkeypatch.setattr(watch, "is_still", lambda segment, _seen: asked.append(segment) or True)
+    segment = write(spool, 1, header())
+    watch.look()
+    watch.look()
+    assert asked == []
+    watch._next_check = 0.0
+    watch.look()
+    assert asked == [segment]
 
 
 @pytest.mark.parametrize("content", [b"", header(), header() + record(2)], ids=["empty", "shorter", "as long"])
