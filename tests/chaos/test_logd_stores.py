@@ -266,70 +266,86 @@ def lines_kept(home):
 KINDS = ("shout", "log", "trace", "verdict", "measurement", "event", "exception", "metric")
 
 
-def test_r13_it_balances_after_a_mix_of_everything(home, spool, logd, drain, job, two_stores):
-    random = dice("R13")
-    jobs, killed = [], 0
-    serving = logd()
-    database = f"{home}/search.db"
+class Deeds:
+    """What befalls a host on which jobs come and go: each deed is one method."""
 
-    def kill():
-        nonlocal serving
-        serving.send(random.choice([signal.SIGKILL, signal.SIGTERM]))
-        serving.wait()
-        serving = logd()
+    def __init__(self, home, spool, logd, job):
+        self.home, self.spool, self.logd, self.job = home, spool, logd, job
+        self.random = dice("R13")
+        self.jobs, self.killed = [], 0
+        self.serving = logd()
 
-    def stall():
-        serving.send(signal.SIGSTOP)
-        wait_for_more(50)
-        serving.send(signal.SIGCONT)
+    def wait_for_more(self, count):
+        before = lines_kept(self.home)
+        wait_until(lambda: lines_kept(self.home) > before + count)
 
-    def lock():
+    def kill(self):
+        self.serving.send(self.random.choice([signal.SIGKILL, signal.SIGTERM]))
+        self.serving.wait()
+        self.serving = self.logd()
+
+    def stall(self):
+        self.serving.send(signal.SIGSTOP)
+        self.wait_for_more(50)
+        self.serving.send(signal.SIGCONT)
+
+    def lock(self):
+        database = f"{self.home}/search.db"
         if os.path.exists(database):
             with closing(sqlite3.connect(database, timeout=60, isolation_level=None)) as db:
                 db.execute("BEGIN IMMEDIATE")
-                wait_for_more(50)
+                self.wait_for_more(50)
 
-    def forget_a_cursor():
-        for file in Path(spool, "cursors").glob("*"):
+    def forget_a_cursor(self):
+        for file in Path(self.spool, "cursors").glob("*"):
             file.unlink(missing_ok=True)
 
-    def reload():
-        wait_until(lambda: "serving" in serving.said())
-        write_settings(home, "logd", random.choice(["{", '{"retry_max_s": 1}']))
-        serving.send(signal.SIGHUP)
-        wait_for_more(20)
-        write_settings(home, "logd", "{}")
+    def reload(self):
+        wait_until(lambda: "serving" in self.serving.said())
+        write_settings(self.home, "logd", self.random.choice(["{", '{"retry_max_s": 1}']))
+        self.serving.send(signal.SIGHUP)
+        self.wait_for_more(20)
+        write_settings(self.home, "logd", "{}")
 
-    def begin_job():
-        jobs.append(job(f"job-{len(jobs)}", pace_s=0.001, kinds=random.sample(KINDS, 5), size=random.choice([10, 500])))
+    def begin_job(self):
+        kinds, size = self.random.sample(KINDS, 5), self.random.choice([10, 500])
+        self.jobs.append(self.job(f"job-{len(self.jobs)}", pace_s=0.001, kinds=kinds, size=size))
 
-    def end_job():
-        nonlocal killed
-        one = jobs[random.randrange(len(jobs))]
+    def end_job(self):
+        one = self.jobs[self.random.randrange(len(self.jobs))]
         if not one.has_ended():
-            how = random.choice([signal.SIGTERM, signal.SIGKILL])
+            how = self.random.choice([signal.SIGTERM, signal.SIGKILL])
             one.send(how)
             one.wait()
-            killed += how == signal.SIGKILL
-        begin_job()
+            self.killed += how == signal.SIGKILL
+        self.begin_job()
 
-    def wait_for_more(count):
-        before = lines_kept(home)
-        wait_until(lambda: lines_kept(home) > before + count)
+    def any(self):
+        """Do one of them, whichever."""
+        come_or_go = self.begin_job if len(self.jobs) < 6 else self.end_job
+        deeds = [self.kill, self.stall, self.lock, self.forget_a_cursor, self.reload, come_or_go, self.end_job]
+        self.random.choice(deeds)()
 
+    def end(self):
+        """End all jobs, and then ave-logd."""
+        for one in self.jobs:
+            one.send(signal.SIGTERM)
+            one.wait()
+        self.serving.send(signal.SIGTERM)
+        assert self.serving.wait() == 0, self.serving.said()
+
+
+def test_r13_it_balances_after_a_mix_of_everything(home, spool, logd, drain, job, two_stores):
+    deeds = Deeds(home, spool, logd, job)
     for _ in range(3):
-        begin_job()
-    wait_for_more(10)
+        deeds.begin_job()
+    deeds.wait_for_more(10)
     for _ in range(scaled(500)):
-        random.choice([kill, stall, lock, forget_a_cursor, reload, begin_job if len(jobs) < 6 else end_job, end_job])()
-        wait_for_more(20)
-    for one in jobs:
-        one.send(signal.SIGTERM)
-        one.wait()
-    serving.send(signal.SIGTERM)
-    assert serving.wait() == 0, serving.said()
+        deeds.any()
+        deeds.wait_for_more(20)
+    deeds.end()
     drain()
-    assert_nothing_lost_nothing_twice(home, "search.db", unsaid=killed)
+    assert_nothing_lost_nothing_twice(home, "search.db", unsaid=deeds.killed)
     assert stored(home).keys() < stored(home, "search.db").keys(), "metrics are in the other one only"
     assert segments(home) == []
     assert_balances(home)

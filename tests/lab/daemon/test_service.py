@@ -143,7 +143,7 @@ def test_after_sigkill_the_next_one_starts_at_once(made):
     service.port = find_free_port()
     for _ in range(3):
         os.kill(service.start(), signal.SIGKILL)
-    service.start()
+    assert is_running(service.start())
 
 
 def test_who_ignores_sigterm_is_killed_after_a_while(made):
