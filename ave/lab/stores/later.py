@@ -2,12 +2,7 @@
 
 from __future__ import annotations
 
-from urllib3.exceptions import InvalidHeader
-from urllib3.util import Retry
-
 __all__ = ["asked"]
-
-_READING = Retry()
 
 
 def asked(*headers: str | None) -> dict[str, float]:
@@ -16,12 +11,15 @@ def asked(*headers: str | None) -> dict[str, float]:
     Returns:
         The longest as `retry_after_s`, for the details of a StoreUnavailable, see `Store.put`; empty if there is none.
     """
-    waits = [seconds for header in headers if (seconds := _seconds(header or "")) is not None]
+    waits = [seconds for header in headers if header and (seconds := _seconds(header)) is not None]
     return {"retry_after_s": max(waits)} if waits else {}
 
 
 def _seconds(header: str) -> float | None:
+    from urllib3.exceptions import InvalidHeader  # seldom needed, and half of what a store without urllib3 imports
+    from urllib3.util import Retry
+
     try:
-        return float(_READING.parse_retry_after(header))
+        return float(Retry().parse_retry_after(header))
     except (InvalidHeader, ValueError, OverflowError):
         return None

@@ -23,6 +23,7 @@ import msgspec
 from ave.exceptions import ConfigError, StoreUnavailable, UsageError
 from ave.lab.stores.base import Rejected, Store
 from ave.lab.stores.instants import instant
+from ave.lab.stores.later import asked
 from ave.lab.stores.servers import parse, unproved
 from ave.record import KINDS
 
@@ -151,7 +152,7 @@ class LogstashHttpStore(_LogstashStore):
     _port = HTTP_PORT
 
     def _send(self, lines: list[bytes]) -> None:
-        status = self._post(b"[" + b",".join(lines) + b"]")
+        status, later = self._post(b"[" + b",".join(lines) + b"]")
         if status == 413 and len(lines) > 1:
             middle = len(lines) // 2
             self._send(lines[:middle])
@@ -161,10 +162,10 @@ class LogstashHttpStore(_LogstashStore):
         elif status in {401, 403, 404, 405, 415}:
             raise ConfigError(f"{self._server.place} does not take events: status {status}; mend url, user or password")
         elif not 200 <= status < 300:
-            raise StoreUnavailable(f"{self._server.place}: status {status}")
+            raise StoreUnavailable({"message": f"{self._server.place}: status {status}", **asked(later)})
 
-    def _post(self, body: bytes) -> int:
-        """Return the status of the answer, all of which has come."""
+    def _post(self, body: bytes) -> tuple[int, str | None]:
+        """Return the status of the answer, all of which has come, and its `Retry-After`."""
         connection = http.client.HTTPConnection(self._server.host, self._server.port, timeout=STEP_S)
         connection.sock = self._connect()
         try:
@@ -172,7 +173,7 @@ class LogstashHttpStore(_LogstashStore):
             answer = connection.getresponse()
             while answer.read(65536):
                 pass
-            return answer.status
+            return answer.status, answer.getheader("Retry-After")
         except (OSError, http.client.HTTPException) as error:
             why = f"{type(error).__name__}: {error}"
             raise StoreUnavailable(f"{self._server.place}: {why}; the batch is sent again") from error

@@ -243,6 +243,8 @@ class Input(http.server.BaseHTTPRequestHandler):
             return
         self.send_response(status)
         self.send_header("Location", self.server.elsewhere)
+        if self.server.wait is not None:
+            self.send_header("Retry-After", self.server.wait)
         self.send_header("Content-Length", "2")
         self.end_headers()
         self.wfile.write(b"ok")
@@ -258,7 +260,7 @@ def inputs():
 
     def start(elsewhere=""):
         server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Input)
-        server.requests, server.statuses, server.elsewhere = [], [], elsewhere
+        server.requests, server.statuses, server.elsewhere, server.wait = [], [], elsewhere, None
         threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True).start()
         servers.append(server)
         return server
@@ -293,6 +295,16 @@ def test_an_answer_to_try_later_is_no_acknowledgement(inputs, status):
     with pytest.raises(StoreUnavailable, match=f"127.0.0.1:{server.server_port}/: "):
         over_http(server).put([record(1)])
     assert over_http(server).put([record(1)]) == []
+
+
+@pytest.mark.parametrize("status", [429, 503])
+@pytest.mark.parametrize(("wait", "told"), [("7", {"retry_after_s": 7}), ("soon", {}), (None, {})])
+def test_how_much_later_an_input_wants_to_be_tried_is_told(inputs, status, wait, told):
+    server = inputs()
+    server.statuses, server.wait = [status], wait
+    with pytest.raises(StoreUnavailable) as caught:
+        over_http(server).put([record(1)])
+    assert {name: value for name, value in caught.value.details.items() if name == "retry_after_s"} == told
 
 
 @pytest.mark.parametrize("status", [401, 403, 404, 405])

@@ -1,27 +1,46 @@
 """The library `couchdb`, all use of which is here, and what its failures mean.
 
 Of its faults, those that are mended here: it follows redirects with the password in its hand, waits for ever, answers
-from a cache, asks a server that is away twice at once, keeps the headers of a refusal to itself, and leaves connections
-that failed to the garbage collector.
+from a cache, asks a server that is away twice at once, keeps the headers of a refusal to itself, leaves connections
+that failed to the garbage collector, and loads `pkg_resources` to learn its own version.
 """
 
 from __future__ import annotations
 
+import select
 import ssl
+import sys
 from http.client import HTTPConnection, HTTPException, HTTPResponse, HTTPSConnection
+from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 import msgspec
-from couchdb import http
-from urllib3.util import wait_for_read
 
 from ave.exceptions import ConfigError, StoreUnavailable
 from ave.lab.stores import later, servers
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from socket import socket
+
+    from couchdb import http
 
 __all__ = ["Couch", "Missing", "Refused"]
+
+
+def _library() -> Any:
+    """Import the library; without `pkg_resources`, which costs more than all the rest, it does not know its version."""
+    modules: dict[str, Any] = sys.modules
+    is_hidden = modules.setdefault("pkg_resources") is None
+    try:
+        return import_module("couchdb.http")
+    finally:
+        if is_hidden:
+            del modules["pkg_resources"]
+
+
+if not TYPE_CHECKING:
+    http = _library()
 
 #: Seconds that the server may be silent. A view that was not asked for long is brought up to date meanwhile.
 TIMEOUT_S = 60.0
@@ -157,6 +176,12 @@ def _insecure(place: str, error: Exception) -> Exception:
     return _away(place, error)
 
 
+def _silent(place: str, _error: Exception) -> Exception:
+    return StoreUnavailable(
+        f"{place} has not answered in {TIMEOUT_S:g} seconds; if it is making a view, it goes on: ask again later"
+    )
+
+
 def _away(place: str, error: Exception) -> Exception:
     return StoreUnavailable(f"{place} cannot be reached: {error}")
 
@@ -240,7 +265,7 @@ class _Pool(http.ConnectionPool):  # type: ignore[misc]
         connection = self._idle.pop()
         connection.answer = None
         # what a server says unasked is that it has gone, as after a restart
-        if connection.sock is not None and wait_for_read(connection.sock, 0):
+        if connection.sock is not None and _has_something(connection.sock):
             connection.close()
         return connection
 
@@ -268,6 +293,13 @@ class _Pool(http.ConnectionPool):  # type: ignore[misc]
         self._made, self._idle = [], []
 
 
+def _has_something(sock: socket) -> bool:
+    """Tell whether there is something to read, be it the end."""
+    poll = select.poll()
+    poll.register(sock, select.POLLIN)
+    return bool(poll.poll(0))
+
+
 #: The first that fits tells what an error means.
 _MEANINGS: tuple[tuple[tuple[type[Exception], ...], Callable[[str, Exception], Exception]], ...] = (
     ((http.Unauthorized, http.Forbidden), _refused),
@@ -275,6 +307,7 @@ _MEANINGS: tuple[tuple[tuple[type[Exception], ...], Callable[[str, Exception], E
     ((http.ServerError,), _failed),
     ((ssl.SSLCertVerificationError,), _unproved),
     ((ssl.SSLError,), _insecure),
+    ((TimeoutError,), _silent),
     ((OSError,), _away),
     (_NONSENSE, _strange),
 )
