@@ -31,7 +31,7 @@ from ave.network import find_free_port
 from tests.system import servers_mariadb
 
 GUID = "bench-guid-0001"
-CALLS = int(os.environ.get("AVE_BENCH_RECORDS", "5000"))
+CALLS = int(os.environ.get("AVE_BENCH_RECORDS", "10000"))
 PAIRS = 20
 
 #: Records per second of a busy job, see R9.

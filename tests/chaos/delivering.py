@@ -137,7 +137,7 @@ class Emitting:
     def wait_for(self, more):
         """Wait until so many more are kept."""
         before = self.count
-        wait_until(lambda: self.count >= before + more, 60)
+        wait_until(lambda: self.count >= before + more, 60 + more / 100)
 
 
 def numbers(url, guid=GUID):

@@ -228,6 +228,13 @@ def assert_nothing_lost_nothing_twice(home, database=DATABASE, unsaid=0):
     assert len(set(there) - wanted) <= unsaid
 
 
+def peak_mib(pid):
+    """Return the most memory that a process had so far, in MiB (proc(5))."""
+    with open(f"/proc/{pid}/status") as status:
+        [peak] = [int(line.split()[1]) for line in status if line.startswith("VmHWM:")]
+    return peak / 1024
+
+
 def segments(home):
     return reader.list_segments(homes.ave(str(home), "spool"))
 

@@ -7,7 +7,7 @@ import time
 
 import pytest
 from delivering import SOON_S, Emitting, emit, is_delivered, letters, numbers, wait_until_stored
-from forked import GUID, assert_balances, configure
+from forked import GUID, assert_balances, configure, peak_mib
 from scale import scaled
 
 from ave import spool
@@ -44,13 +44,6 @@ class EmittingAll(Emitting):
 def arrived(sink):
     """Return the number in every record that went to Logstash."""
     return [event["body"]["n"] for event in list(sink.events) if "n" in event.get("body", {})]
-
-
-def rss_mib(pid):
-    """Return the peak of a process's memory."""
-    with open(f"/proc/{pid}/status") as status:
-        [peak] = [int(line.split()[1]) for line in status if line.startswith("VmHWM:")]
-    return peak / 1024
 
 
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGSTOP], ids=lambda number: number.name)
@@ -107,7 +100,7 @@ def test_r10_four_that_are_dead_each_in_its_way_do_not_delay_the_fifth(home, ser
                 wait_until(lambda said=said: measured(mariadb) >= said // len(ALL), 20)
                 lags.append(time.monotonic() - began)
         assert sorted(lags)[int(0.99 * len(lags))] <= 2.0
-        assert rss_mib(served.pid) <= 150
+        assert peak_mib(served.pid) <= 150
         assert letters(home) == []
         couchdb.start()
         lab.rmdir()

@@ -22,6 +22,7 @@ from forked import (
     assert_nothing_lost_nothing_twice,
     at_point,
     kept,
+    peak_mib,
     segments,
     stored,
 )
@@ -352,9 +353,7 @@ def test_r20_the_first_record_of_a_backlog_is_stored_at_once_and_memory_is_bound
             taken_s, serving = first_record_s(home)
         assert taken_s <= 2.0
         wait_until(lambda: segments(home) == [], 120)
-        with open(f"/proc/{serving.pid}/status") as status:
-            [peak] = [int(line.split()[1]) for line in status if line.startswith("VmHWM:")]
-        assert peak <= 150 * 1024
+        assert peak_mib(serving.pid) <= 150
     finally:
         serving.terminate()
         assert serving.wait(5) == 0

@@ -17,6 +17,7 @@ from forked import (
     assert_nothing_lost_nothing_twice,
     configure,
     kept,
+    peak_mib,
     segments,
     stored,
     write_settings,
@@ -44,12 +45,6 @@ def spool(home):
 def two_stores(home, logd):
     """Let everything go to a second store, too."""
     configure(home, "elasticsearch", url="sqlite:///$HOME/search.db")
-
-
-def rss_mib(pid):
-    with open(f"/proc/{pid}/status") as status:
-        [line] = [line for line in status if line.startswith("VmHWM:")]
-    return int(line.split()[1]) / 1024
 
 
 # R7
@@ -129,7 +124,7 @@ def garbage(path):
 @pytest.mark.parametrize("dead", [a_directory_in_its_place, locked, garbage])
 def test_r10_a_dead_store_delays_no_other_and_gets_it_all_later(dead, home, logd, job, two_stores):
     count = scaled(10_000)
-    before_mib = rss_mib(os.getpid())
+    before_mib = peak_mib(os.getpid())
     serving = logd()  # first: SQLite must not be carried across a fork
     with dead(f"{home}/search.db"):
         working = job("job", count, pace_s=0.001)
@@ -141,7 +136,7 @@ def test_r10_a_dead_store_delays_no_other_and_gets_it_all_later(dead, home, logd
         wait_until(lambda: len(stored(home)) == count)
         assert sorted(lags)[int(0.99 * len(lags))] <= 2.0
         # of the promised 150 MiB the interpreter and the modules take 30; here they are the forking process's own
-        assert rss_mib(serving.pid) - before_mib <= 120
+        assert peak_mib(serving.pid) - before_mib <= 120
         # a lock is waited for before it is told
         assert dead is locked or "takes nothing, its records wait" in serving.said()
     wait_until(lambda: len(stored(home, "search.db")) == count, 30)

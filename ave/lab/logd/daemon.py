@@ -37,7 +37,7 @@ __all__ = ["Daemon"]
 log = logging.getLogger(__name__)
 
 #: Seconds between two looks at the spool; a look that takes long makes the pause longer, to `LOOK_SHARE` of the time.
-LOOK_S = 0.25
+LOOK_S = 0.3
 LOOK_SHARE = 0.1
 
 #: Seconds between two syncs of the segments that grow, under the policy `host`.

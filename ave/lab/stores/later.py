@@ -16,8 +16,9 @@ def asked(*headers: str | None) -> dict[str, float]:
 
 
 def _seconds(header: str) -> float | None:
-    from urllib3.exceptions import InvalidHeader  # seldom needed, and half of what a store without urllib3 imports
-    from urllib3.util import Retry
+    # seldom needed, and half of what a store that does not use requests imports
+    from urllib3.exceptions import InvalidHeader  # noqa: PLC0415
+    from urllib3.util import Retry  # noqa: PLC0415
 
     try:
         return float(Retry().parse_retry_after(header))

@@ -453,7 +453,7 @@ def test_a_server_that_says_nothing_is_an_outage_after_a_time(opened, fake, monk
     monkeypatch.setattr(client, "TIMEOUT_S", 0.2)
     end = threading.Event()
     server = fake(lambda *_request: (end.wait(30), (200, []))[1])
-    with pytest.raises(StoreUnavailable, match="has not answered in 0.2 seconds; if it is making a view, it goes on"):
+    with pytest.raises(StoreUnavailable, match=r"has not answered in 0\.2 seconds; if it is making a view, it goes on"):
         opened(server.url).put([record(1)])
     end.set()
 
