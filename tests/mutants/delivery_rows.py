@@ -74,6 +74,12 @@ DELIVERY = [
         f"{TEST_COUCH} -k how_much_later",
     ),
     Mutant(
+        *("R12", "Logstash's HTTP input is asked again before it wants to be", "ave/lab/stores/logstash.py"),
+        'getheader("Retry-After")',
+        'getheader("Retry-Before")',
+        "tests/lab/stores/test_logstash.py -k how_much_later",
+    ),
+    Mutant(
         *("C7", "a connection that CouchDB has closed is used, and is an outage", CLIENT),
         "_has_something(connection.sock)",
         "False",
