@@ -1,6 +1,7 @@
 """Where a reader of the spool stands: an optimisation, never the truth.
 
-A cursor that is lost, torn or old only makes its reader send records again, and stores know a record by its id.
+A cursor that is lost, torn or old only makes its reader send records again, and stores know a record by its id. So does
+one of a reader that took less: what it went past may be for its reader now.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from ave.spool import frames
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Collection, Iterable, Iterator
 
 __all__ = ["Cursor", "positions"]
 
@@ -24,13 +25,20 @@ COMPACT_SIZE = 1 << 20
 class Cursor:
     """A file of lines `[segment, offset, seq]` in the frames of the spool; the last line of a segment holds.
 
+    Before them is a line `{"kinds": [...]}`: what its reader takes.
+
+    Args:
+        path: of the file.
+        kinds: of the records that the reader takes; if some of them were passed by before, it begins anew.
+
     Attributes:
         positions: segment -> (offset of the first byte not read, seq of the last record read).
     """
 
-    def __init__(self, path: str) -> None:
+    def __init__(self, path: str, kinds: Collection[str]) -> None:
         self.path = path
-        self.positions = positions(path)
+        self.kinds = sorted(kinds)
+        self.positions = positions(path) if _kinds(path).issuperset(kinds) else {}
         self.fd = -1
         self._rewrite()
 
@@ -58,7 +66,7 @@ class Cursor:
 
     def _rewrite(self) -> None:
         io.make_dirs(os.path.dirname(self.path))
-        data = b"".join(map(_line, self.positions.items()))
+        data = _frame({"kinds": self.kinds}) + b"".join(map(_line, self.positions.items()))
         io.replace_file(self.path, data)
         before, self.fd = self.fd, io.open_append(self.path)
         if before >= 0:
@@ -70,19 +78,34 @@ class Cursor:
 def positions(path: str) -> dict[str, tuple[int, int]]:
     """Return the positions in a cursor's file without touching it; none if there is no such file."""
     found: dict[str, tuple[int, int]] = {}
-    try:
-        data = io.read_file(path, 64 * COMPACT_SIZE)
-    except OSError:
-        return found
-    for item in frames.scan(data, 0, final=True):
-        if isinstance(item, frames.Line):
-            try:
-                segment, offset, seq = json.loads(item.payload)
-            except (ValueError, TypeError, RecursionError):
-                continue
+    for said in _said(path):
+        if isinstance(said, list) and len(said) == 3:
+            segment, offset, seq = said
             if isinstance(segment, str) and _is_count(offset) and _is_count(seq):
                 found[segment] = (offset, seq)
     return found
+
+
+def _kinds(path: str) -> set[str]:
+    """Return what the one who wrote a cursor's file took; nothing if it does not say."""
+    for said in _said(path):
+        if isinstance(said, dict) and isinstance(said.get("kinds"), list):
+            return {kind for kind in said["kinds"] if isinstance(kind, str)}
+    return set()
+
+
+def _said(path: str) -> Iterator[object]:
+    """Give what the whole lines of a cursor's file say."""
+    try:
+        data = io.read_file(path, 64 * COMPACT_SIZE)
+    except OSError:
+        return
+    for item in frames.scan(data, 0, final=True):
+        if isinstance(item, frames.Line):
+            try:
+                yield json.loads(item.payload)
+            except (ValueError, RecursionError):
+                continue
 
 
 def _is_count(value: object) -> bool:
@@ -91,4 +114,8 @@ def _is_count(value: object) -> bool:
 
 def _line(item: tuple[str, tuple[int, int]]) -> bytes:
     segment, (offset, seq) = item
-    return frames.frame(json.dumps([segment, offset, seq]).encode())
+    return _frame([segment, offset, seq])
+
+
+def _frame(said: object) -> bytes:
+    return frames.frame(json.dumps(said).encode())

@@ -17,7 +17,7 @@ from ave.lab.audit import Audit, Row, audit
 from ave.lab.logd.ledger import Gap
 from ave.lab.logd.letters import DeadLetters
 from ave.lab.stores import Rejected
-from ave.record import Record
+from ave.record import KINDS, Record
 from ave.spool import reader
 from ave.spool.cursors import Cursor
 from ave.testing import wait_until
@@ -176,7 +176,7 @@ def test_a_record_that_nobody_emitted_does_not_balance(home, spool, store, daemo
 
 def test_a_cursor_ahead_of_the_store_does_not_balance(home, spool, memory):
     segment = write(spool, 1, header(), record(1), footer(1))
-    cursor = Cursor(f"{spool}/cursors/{memory}")
+    cursor = Cursor(f"{spool}/cursors/{memory}", KINDS)
     cursor.move({segment: (os.path.getsize(reader.path(spool, segment)), 1)})
     cursor.close()
     assert not row(home).ok

@@ -191,6 +191,12 @@ LOGD = [
         f"{TEST_STORES} -k r7 and restored",
     ),
     Mutant(
+        *("R7", "a store does not get what it passed by when it took less", "ave/spool/cursors.py"),
+        " if _kinds(path).issuperset(kinds) else {}",
+        "",
+        "tests/spool/test_cursors.py -k begins_anew",
+    ),
+    Mutant(
         *("R10", "a store that is down holds up the others", SHIPPER),
         "                self._ending.wait(self._pause())\n",
         "                with self.watch.changed:\n                    self._ending.wait(30)\n",

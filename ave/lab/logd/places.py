@@ -6,6 +6,7 @@ import logging
 import os
 import stat
 import time
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from ave import io
@@ -57,8 +58,9 @@ def sweep(spool: str) -> None:
         except FileNotFoundError:
             continue
         for path in (os.path.join(directory, name) for name in names if name.endswith(".new")):
-            if time.time() - os.lstat(path).st_mtime > UNFINISHED_S:
-                io.unlink(path)
+            with suppress(FileNotFoundError):  # it has its name by now
+                if time.time() - os.lstat(path).st_mtime > UNFINISHED_S:
+                    io.unlink(path)
 
 
 def _expect(spool: str, place: str, is_right: Callable[[int], bool]) -> None:

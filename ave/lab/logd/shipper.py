@@ -68,6 +68,7 @@ class Shipper(Thread):
         self.retry_max_s = retry_max_s
         self.store_name = name
         self.watch = watch
+        self._kinds = kinds
         self.done: frozenset[str] = frozenset()
         self.failure = ""
         self._open = opener
@@ -131,7 +132,8 @@ class Shipper(Thread):
         return moved
 
     def _ship(self) -> bool:
-        cursor = self._cursor = self._cursor or Cursor(os.path.join(self.watch.spool, "cursors", self.store_name))
+        path = os.path.join(self.watch.spool, "cursors", self.store_name)
+        cursor = self._cursor = self._cursor or Cursor(path, self._kinds)
         store = self._store = self._store or self._open()
         batch, positions = self._batches.take(cursor.positions, store)
         io.reached("batch-read")

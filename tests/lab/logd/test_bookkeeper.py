@@ -13,6 +13,7 @@ from ave.lab.config import Routing
 from ave.lab.logd import ledger as ledgers
 from ave.lab.logd.bookkeeper import Bookkeeper
 from ave.lab.logd.ledger import Gap
+from ave.record import KINDS
 from ave.spool import reader
 from ave.spool.cursors import Cursor
 from ave.testing import read_spool
@@ -148,7 +149,7 @@ def test_a_gap_is_told_again_after_a_crash_in_between_and_the_books_still_balanc
 def test_a_segment_that_somebody_removed_is_told_with_what_was_not_stored(books, spool, caplog):
     segment = write(spool, 1, header(), *map(record, range(1, 6)), footer(5))
     keep_all(books)
-    cursor = Cursor(f"{spool}/cursors/embedded")
+    cursor = Cursor(f"{spool}/cursors/embedded", KINDS)
     cursor.move({segment: (len(header() + record(1) + record(2)), 2)})
     os.unlink(reader.path(spool, segment))
     books.look_for_lost()
@@ -184,7 +185,7 @@ def test_a_store_that_is_not_required_makes_nothing_lost(books, spool, home, con
     books.follow(Routing.read(home))
     segment = write(spool, 1, header(), record(1), footer(1))
     keep_all(books)
-    cursor = Cursor(f"{spool}/cursors/embedded")
+    cursor = Cursor(f"{spool}/cursors/embedded", KINDS)
     cursor.move({segment: (1000, 1)})
     cursor.close()
     os.unlink(reader.path(spool, segment))

@@ -9,6 +9,7 @@ from ave import io
 from ave.lab.logd.account import union
 from ave.lab.logd.books import enter, lose_replaced, replaced
 from ave.lab.logd.ledger import Gap, Ledger
+from ave.record import KINDS
 from ave.spool import reader
 from ave.spool.cursors import Cursor
 from tests.lab.logd.segments import GUID, footer, header, name, record, refusal, write
@@ -26,7 +27,7 @@ def read(watch, spool, ledger):
         watch.look()
         while enter(ledger, watch, LIMIT) or ledger.in_batch:
             ledger.commit()
-        with closing(Cursor(f"{spool}/cursors/{store}")) as cursor:
+        with closing(Cursor(f"{spool}/cursors/{store}", KINDS)) as cursor:
             cursor.move({name(): (len(b"".join(WHOLE[: stored + 1])), stored)})
 
     return enter_all

@@ -67,3 +67,12 @@ def test_what_a_killed_process_left_without_a_name_is_swept_away_after_an_hour(d
         os.utime(f"{spool}/{place}", (1, 1))
     sweep(spool)
     assert [place for place in (*old, *fresh) if os.path.exists(f"{spool}/{place}")] == list(fresh)
+
+
+def test_what_gets_its_name_while_others_are_swept_away_is_left_alone(spool, monkeypatch):
+    with open(f"{spool}/0193.new", "w"):
+        pass
+    os.utime(f"{spool}/0193.new", (1, 1))
+    monkeypatch.setattr(os, "listdir", lambda directory: ["0192.new", "0193.new"] if directory == spool else [])
+    sweep(spool)
+    assert not os.path.exists(f"{spool}/0193.new")

@@ -420,6 +420,18 @@ def test_a_spoilt_cursor_makes_records_come_again_and_nothing_else(spoil, make, 
     assert again.done == {name(1), name(2)}
 
 
+def test_a_store_that_takes_more_kinds_than_before_gets_what_was_passed_by(make, store, watch, spool):
+    write(spool, 1, header(), record(1), record(2, "log"), footer(2))
+    watch.look()
+    first = make(store, ["shout"])
+    drain(first)
+    assert stored(store) == [1]
+    more = make(store, ["shout", "log"])
+    drain(more)
+    assert stored(store) == [1, 2]
+    assert more.done == {name(1)}
+
+
 def test_positions_of_segments_that_are_gone_are_forgotten(shipper, store, watch, spool):
     segment = write(spool, 1, header(), record(1))
     watch.look()
