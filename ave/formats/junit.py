@@ -17,7 +17,7 @@ How the dialects are read (pytest, GoogleTest, Surefire, ducktape and their like
   same `attempt`. The failed attempts of pytest-rerunfailures have no mark in the file: they read as passed.
 * `message` is the attribute, or the first line of the text, or the type; `trace` is the text if it says more;
   `type` is the attribute. Several failures in one case are joined. `stdout` and `stderr`, the end of them, are
-  kept where the result is failure or error.
+  kept where the result is failure or error. Colours, which pytest writes where it has a terminal, are left out.
 * `duration`: "1,234.5" is 1234.5; what is no number of seconds is left out. `start`: the time stamp as it is
   written. `line`: as the tool counts, pytest from 0. `properties`: text by name, a list where a name comes again;
   attributes without a meaning here are properties, as in older GoogleTest.

@@ -66,6 +66,9 @@ FLAKY = "an earlier attempt failed; the report says no more of it"
 #: What the attempts at one case have in common.
 IDENTITY = ("suite", "testsuite", "name", "parameters", "file", "line", "origin")
 
+#: A colour, or another wish to a terminal, as pytest writes it where XML has no such character.
+_COLOUR = re.compile(r"#x1B\[[0-9;]*[A-Za-z]")
+
 _GROUPED = re.compile(r"[1-9][0-9]{0,2}(,[0-9]{3})+(\.[0-9]*)?")
 
 
@@ -278,19 +281,19 @@ class Case(Speaker):
 
     def _add_outputs(self, body: Body, outputs: dict[str, Tail]) -> None:
         for tag, tail in outputs.items():
-            text = tail.whole()
+            text = _colourless(tail.whole())
             if text.strip():
                 body[OUTPUTS[tag]] = text
-                self._left_out += tail.length - len(text)
+                self._left_out += max(0, tail.length - OUTPUT_MAX)
 
 
 def _tell(body: Body, outcomes: list[Outcome]) -> None:
     """Put into a body what outcomes say; several are joined."""
     messages, traces, kinds = [], [], []
     for outcome in outcomes:
-        trace = "".join(outcome.text.pieces)
+        trace = _colourless("".join(outcome.text.pieces))
         told = trace.strip()
-        message = outcome.message or told.partition("\n")[0].strip() or outcome.kind
+        message = _colourless(outcome.message) or told.partition("\n")[0].strip() or outcome.kind
         if message:
             messages.append(message)
         if told and told != message.strip():
@@ -303,3 +306,7 @@ def _tell(body: Body, outcomes: list[Outcome]) -> None:
         body["trace"] = "\n\n".join(traces)
     if kinds:
         body["type"] = ", ".join(kinds)
+
+
+def _colourless(text: str) -> str:
+    return _COLOUR.sub("", text) if "#x1B[" in text else text

@@ -353,6 +353,14 @@ def test_control_characters_and_foreign_letters_of_pytest_survive():
     assert any("not today: åäö" in message for message in messages)
 
 
+def test_colours_that_pytest_writes_for_a_terminal_are_left_out():
+    red, plain = "#x1B[91m- music#x1B[39;49;00m#x1B[K", "- music"
+    text = f'<failure message="{red}">{red}\nand #x1B as it is</failure><system-out>{red}</system-out>'
+    body = case(text)
+    assert (body["message"], body["trace"], body["stdout"]) == (plain, f"{plain}\nand #x1B as it is", plain)
+    assert "left_out" not in body
+
+
 def test_outputs_of_failures_are_kept_and_those_of_others_are_not():
     outputs = "<system-out>one</system-out><system-err>two</system-err><system-out> more</system-out>"
     body = case(f"{outputs}<failure/>")
