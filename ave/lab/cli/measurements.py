@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from ave.exceptions import UsageError
+from ave.lab.cli import guids
 from ave.lab.cli.context import No, Run, as_json_option, pass_run, warn
 from ave.lab.cli.output import Screen, clock, columns, day, many, one_line, safe, write_json
 from ave.lab.query import story
@@ -28,7 +29,7 @@ _FORMULA = ("=", "+", "-", "@", "\t", "\r")
 
 
 @click.command()
-@click.argument("guid")
+@click.argument("guid", shell_complete=guids.complete)
 @click.option("--table", "tables", multiple=True, metavar="NAME", help="Only this table; may be given again.")
 @click.option("--csv", "as_csv", is_flag=True, help="Write one table as CSV.")
 @as_json_option

@@ -9,6 +9,7 @@ import click
 
 from ave.exceptions import StoreUnavailable
 from ave.lab.audit import audit as ask
+from ave.lab.cli import guids
 from ave.lab.cli.context import POLL_S, No, Run, as_json_option, pass_run
 from ave.lab.cli.course import Course
 from ave.lab.cli.output import Progress, Screen, columns, seconds, write_json
@@ -25,7 +26,7 @@ LOST_S = 5.0
 
 
 @click.command()
-@click.argument("guid")
+@click.argument("guid", shell_complete=guids.complete)
 @as_json_option
 @pass_run
 def audit(run: Run, guid: str, as_json: bool) -> None:
@@ -85,7 +86,7 @@ _REST = ("dead", "refused", "waiting")
 
 
 @click.command()
-@click.argument("guid")
+@click.argument("guid", shell_complete=guids.complete)
 @click.option(
     "--timeout", type=click.FloatRange(min=0), metavar="SECONDS", help="Give up after so long. Default: never."
 )

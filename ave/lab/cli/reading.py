@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from ave.exceptions import StoreUnavailable
+from ave.lab.cli import guids
 from ave.lab.cli.context import POLL_S, No, Run, as_json_option, pass_run, warn
 from ave.lab.cli.course import Course
 from ave.lab.cli.describe import describe
@@ -42,7 +43,7 @@ _RESULTS_HELP = f"What a case ended as, or a job: {', '.join(_RESULTS)}."
 
 
 @click.command()
-@click.argument("guid")
+@click.argument("guid", shell_complete=guids.complete)
 @click.option("--linked", is_flag=True, help="Then tell those of the runs that are linked with it.")
 @as_json_option
 @pass_run
@@ -65,7 +66,8 @@ def show(run: Run, guid: str, linked: bool, as_json: bool) -> None:
             if not _show(stores, other, as_json=as_json)[0]:
                 tell(f"nothing is stored of {other}, which is linked with it")
     if not count:
-        raise No(f"nothing is stored of {guid}; `ave audit {guid}` tells whether something of it waits in the spool")
+        audit = f"`ave audit {guid}` tells whether something of it waits in the spool"
+        raise No(f"nothing is stored of {guid}; {guids.hint(run.home, guid) or audit}")
 
 
 def _show(stores: Stores, guid: str, *, as_json: bool, summed_up: bool = False) -> tuple[int, dict[str, Record]]:
@@ -152,7 +154,7 @@ def find(run: Run, /, as_json: bool, oldest: bool, **conditions: Any) -> None:
 
 
 @click.command()
-@click.argument("guid", required=False)
+@click.argument("guid", required=False, shell_complete=guids.complete)
 @click.option(
     "--lines", type=click.IntRange(0, COUNT_MAX), default=10, show_default=True, help="Begin with so many old ones."
 )
