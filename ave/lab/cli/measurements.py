@@ -57,7 +57,8 @@ def measurements(run: Run, guid: str, tables: tuple[str, ...], as_csv: bool, as_
             _write_csv(made) if as_csv else _write_text(made)
         warn(stores)
     if not count:
-        raise No(f"nothing was measured in {guid}; `ave audit {guid}` tells whether something of it waits")
+        where = f"{guid} in {' or '.join(tables)}" if tables else guid
+        raise No(f"nothing was measured in {where}; `ave audit {guid}` tells whether something of it waits")
 
 
 class _Table:

@@ -6,6 +6,7 @@ markup. Colour and folding are for terminals; what is piped has neither.
 
 from __future__ import annotations
 
+import os
 import shutil
 import sys
 from datetime import UTC, datetime, timedelta
@@ -173,7 +174,7 @@ class Progress:
     """One line on stderr that is written anew again and again, if that is a terminal; a context manager."""
 
     def __init__(self) -> None:
-        self._on = sys.stderr.isatty()
+        self._on = sys.stderr.isatty() and os.environ.get("TERM") != "dumb"
 
     def show(self, text: str) -> None:
         """Replace what the line says."""

@@ -76,7 +76,9 @@ def test_several_tables_are_too_many_for_csv(measured, capsys):
 def test_nothing_measured_is_a_no(store, capsys):
     ran = called(capsys, "measurements", GUID)
     assert ran.code == 1
-    assert ran.err.startswith(f"ave: nothing was measured in {GUID}")
+    assert ran.err.startswith(f"ave: nothing was measured in {GUID}; ")
+    ran = called(capsys, "measurements", GUID, "--table", "boots", "--table", "volts")
+    assert ran.err.startswith(f"ave: nothing was measured in {GUID} in boots or volts; ")
 
 
 def test_a_body_that_is_no_row_is_shown_all_the_same(store, made, capsys):

@@ -139,6 +139,11 @@ def test_on_a_terminal_a_line_says_what_is_waited_for(emitted):
     assert ran.code == 1
 
 
+def test_a_terminal_that_obeys_nothing_gets_no_such_line(emitted, monkeypatch):
+    monkeypatch.setenv("TERM", "dumb")
+    assert "\x1b" not in shown("wait", GUID, "--timeout", "0.5").out
+
+
 @pytest.mark.parametrize("timeout", ["-1", "soon"])
 def test_a_timeout_that_is_none_is_a_usage_error(ave, home, timeout):
     assert ave("wait", GUID, "--timeout", timeout).code == 2
