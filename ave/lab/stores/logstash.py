@@ -17,6 +17,7 @@ import ssl
 from abc import abstractmethod
 from base64 import b64encode
 from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
 
 import msgspec
 
@@ -169,7 +170,7 @@ class LogstashHttpStore(_LogstashStore):
         connection = http.client.HTTPConnection(self._server.host, self._server.port, timeout=STEP_S)
         connection.sock = self._connect()
         try:
-            connection.request("POST", f"/{self._server.path}", body, self._headers())
+            connection.request("POST", f"/{quote(self._server.path)}", body, self._headers())
             answer = connection.getresponse()
             while answer.read(65536):
                 pass

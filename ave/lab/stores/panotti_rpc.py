@@ -10,8 +10,8 @@ from __future__ import annotations
 from datetime import datetime
 from itertools import islice
 from typing import TYPE_CHECKING, Any
-from urllib.parse import parse_qsl, unquote, urlsplit
 
+from ave import urls
 from ave.exceptions import AveException, ConfigError, ConnectionFailed, Overflow, StoreUnavailable, UsageError
 from ave.lab.stores.base import Rejected, Store, is_start_of, matches, order
 from ave.network import RemoteControl, disconnect
@@ -53,18 +53,19 @@ class PanottiRpcStore(Store):
     def __init__(self, url: str, kinds: Collection[str] = KINDS, *, readonly: bool = False) -> None:
         self.kinds = frozenset(kinds)
         self._readonly = readonly
-        parts = urlsplit(url)
-        self._place = f"ave://{parts.hostname or ''}{parts.path}"
-        self._db = unquote(parts.path.strip("/"))
-        options = dict(parse_qsl(parts.query, keep_blank_values=True))
-        if not self._db or not set(options) <= _OPTIONS:
+        said = urls.read(url)
+        host, port = said.hosts[0]
+        self._place = f"ave://{f'[{host}]' if ':' in host else host}:{port or PORT}/{said.path}"
+        self._db = said.path
+        options = said.options
+        if not self._db or not set(options) <= _OPTIONS or len(said.hosts) > 1:
             known = ", ".join(sorted(_OPTIONS))
             raise ConfigError(f"{self._place} must be ave://host:port/db, with none but the options {known}")
         tls = options.get("tls")
         try:
             self._remote = RemoteControl(
-                (parts.hostname or "", parts.port or PORT),
-                unquote(parts.password) if parts.password is not None else None,
+                (host, port or PORT),
+                said.password,
                 TIMEOUT_S,
                 optimist=False,
                 legacy=options.get("legacy") == "true",
