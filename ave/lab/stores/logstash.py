@@ -22,7 +22,7 @@ from urllib.parse import quote
 import msgspec
 
 from ave.exceptions import ConfigError, StoreUnavailable, UsageError
-from ave.lab.stores.base import Rejected, Store
+from ave.lab.stores.base import Rejected, Store, unopened
 from ave.lab.stores.instants import instant
 from ave.lab.stores.later import asked
 from ave.lab.stores.servers import parse, unproved
@@ -108,6 +108,8 @@ class _LogstashStore(Store):
             raise ConfigError(f"{self._server.place} {unproved(error)}") from error
         except OSError as error:
             raise StoreUnavailable(f"{self._server.place}: {error}") from error
+        except Exception as error:
+            raise unopened(self._server.place, error) from error
 
     @abstractmethod
     def _send(self, lines: list[bytes]) -> None:

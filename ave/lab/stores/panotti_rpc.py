@@ -12,7 +12,19 @@ from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 from ave import urls
-from ave.exceptions import AveException, ConfigError, ConnectionFailed, Overflow, StoreUnavailable, UsageError
+from ave.exceptions import (
+    AveException,
+    ConfigError,
+    ConnectionFailed,
+    Exit,
+    Offline,
+    Overflow,
+    Restarting,
+    StoreUnavailable,
+    Terminated,
+    Timeout,
+    UsageError,
+)
 from ave.lab.stores.base import Rejected, Store, is_start_of, matches, order
 from ave.network import RemoteControl, disconnect
 from ave.record import KINDS, Record
@@ -33,6 +45,9 @@ TIMEOUT_S = 30.0
 #: The fields of a record that a document has under `_ave`, and the names that a document itself needs.
 _BESIDE = ("id", "kind", "time", "host", "pid", "source")
 _OWN = ("guid", "time_stamp", "_ave")
+
+#: What a server raises that goes, or that waited for another in vain.
+_PASSING = (ConnectionFailed, Exit, Offline, Restarting, Terminated, Timeout)
 
 _OPTIONS = {"insecure", "legacy", "tls"}
 
@@ -129,7 +144,7 @@ class PanottiRpcStore(Store):
     def _call(self, method: str, *vargs: Any) -> Any:
         try:
             return getattr(self._remote, method)(*vargs)
-        except ConnectionFailed as error:
+        except _PASSING as error:
             raise StoreUnavailable(f"{self._place}: {error}") from error
         except Overflow:
             raise
