@@ -11,8 +11,8 @@ from itertools import islice
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
-from ave.exceptions import ConfigError, StoreUnavailable, UsageError
-from ave.lab.stores.base import DIFFERENT, Rejected, Store, contains, order
+from ave.exceptions import AveException, ConfigError, StoreUnavailable, UsageError
+from ave.lab.stores.base import DIFFERENT, Rejected, Store, contains, order, unopened
 from ave.lab.stores.elasticsearch import search
 from ave.lab.stores.elasticsearch.bulk import Line, create
 from ave.lab.stores.elasticsearch.documents import (
@@ -75,8 +75,7 @@ class ElasticsearchStore(Store):
         if self._readonly:
             raise UsageError(f"{self.place!r} was opened for reading only")
         if not self._is_installed:
-            installed(self._cluster)
-            self._is_installed = True
+            self._install()
         made = batch if isinstance(batch, _Prepared) else self.prepare(batch)
         lines, strays = self._sorted_out(made)
         rejected = made.rejected + strays
@@ -122,6 +121,15 @@ class ElasticsearchStore(Store):
         self._is_installed = False
 
     # Putting
+
+    def _install(self) -> None:
+        try:
+            installed(self._cluster)
+        except (AveException, OSError):
+            raise
+        except Exception as error:
+            raise unopened(repr(self.place), error) from error
+        self._is_installed = True
 
     def _sorted_out(self, made: _Prepared) -> tuple[list[Line], list[Rejected]]:
         """Divide documents into those to be sent and those that are in another index already."""
