@@ -10,7 +10,8 @@ from __future__ import annotations
 import select
 import ssl
 import sys
-from http.client import HTTPConnection, HTTPException, HTTPResponse, HTTPSConnection
+from http import HTTPStatus
+from http.client import BadStatusLine, HTTPConnection, HTTPException, HTTPResponse, HTTPSConnection
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
 
     from couchdb import http
 
-__all__ = ["Couch", "Missing", "Refused"]
+__all__ = ["Couch", "Missing", "Refused", "TooLarge"]
 
 
 def _library() -> Any:
@@ -47,16 +48,36 @@ TIMEOUT_S = 60.0
 
 _HEADERS = {"Content-Type": "application/json", "X-Couch-Full-Commit": "true"}
 
+#: What to do about a server that does not speak TLS.
+_TLS_CURE = "give the port where it does (CouchDB: 6984, see its [ssl]), or insecure=true"
+
 #: What comes out of the library when the answer was not that of a CouchDB, or was cut short.
 _NONSENSE = (HTTPException, msgspec.DecodeError, AttributeError, KeyError, TypeError, ValueError)
 
+#: Answers of those before a server, or of a busy one, which pass.
+_PASSING = frozenset({408, 425, 429})
 
-class Refused(Exception):  # noqa: N818 - an answer
-    """The request as a whole was refused for what is in it."""
+#: What of the texts of OpenSSL says that the other side does not speak TLS.
+_NO_TLS = ("WRONG_VERSION_NUMBER", "PACKET_LENGTH_TOO_LONG", "RECORD_LAYER_FAILURE", "record layer failure")
+
+#: How TLS says that it did not understand: an alert.
+_ALERT = "\x15\x03"
 
 
-class Missing(Exception):  # noqa: N818 - an answer
+class Refused(ConfigError):  # noqa: N818 - an answer
+    """A CouchDB refuses the request as a whole for what is in it."""
+
+
+class TooLarge(Refused):
+    """Something else refuses it for its size: whatever stands before the CouchDB."""
+
+
+class Missing(StoreUnavailable):
     """There is no such database or document."""
+
+
+class _HungUpError(OSError):
+    """The other side closed the connection when it was to speak TLS."""
 
 
 _UNSET: Any = object()
@@ -76,7 +97,14 @@ class Couch:
         self._resource: Any = None
 
     def ask(
-        self, method: str, *path: str, body: Any = None, missing: Any = _UNSET, there: Any = _UNSET, **options: Any
+        self,
+        method: str,
+        *path: str,
+        body: Any = None,
+        missing: Any = _UNSET,
+        there: Any = _UNSET,
+        kind: type = dict,
+        **options: Any,
     ) -> Any:
         """Make one request and return the JSON of its answer.
 
@@ -86,12 +114,13 @@ class Couch:
             body: JSON.
             missing: returned if there is no such thing.
             there: returned if it is there already.
+            kind: of the answer; StoreUnavailable if it is of another.
             options: of the query; None and False are as if not given.
 
         Raises:
             StoreUnavailable, ConfigError: as `Store.put`.
             Missing: there is no such thing, and `missing` was not given.
-            Refused: what was sent cannot be taken.
+            Refused: what was sent cannot be taken; TooLarge: nor brought there.
         """
         parts = [part for name in path for part in (name.split("/", 1) if name.startswith("_design/") else [name])]
         content = None if body is None else msgspec.json.encode(body)
@@ -102,17 +131,19 @@ class Couch:
             status, _, answer = call(headers=_HEADERS, **({} if content is None else {"body": content}), **given)
             if status not in {200, 201}:
                 raise _unexpected(self.place, status)
-            return msgspec.json.decode(answer.read())
+            return self._checked(msgspec.json.decode(answer.read()), kind)
         except http.ResourceNotFound as error:
+            if not _told(error.args[0]):
+                raise _stranger(self.place, 404) from error
             if missing is _UNSET:
-                raise Missing(self.place) from error
+                raise Missing(f"{self.place} has no {'/'.join(path)}: {_reason(error)}") from error
             return missing
         except (http.PreconditionFailed, http.ResourceConflict) as error:
             if there is _UNSET:
                 raise StoreUnavailable(f"{self.place}: {_reason(error)}") from error
             return there
         except Exception as error:
-            explained = self._explained(error)
+            explained = self._explained(error, is_view="_view" in path)
             self.close()
             if explained is None:
                 raise
@@ -120,9 +151,14 @@ class Couch:
 
     def rows(self, answer: Any, kind: type) -> list[Any]:
         """Return an answer that is a list of things of one kind; StoreUnavailable if it is not."""
-        if isinstance(answer, list) and all(isinstance(row, kind) for row in answer):
+        if all(isinstance(row, kind) for row in self._checked(answer, list)):
+            return list(answer)
+        raise _nonsense(self.place, answer)
+
+    def _checked(self, answer: Any, kind: type) -> Any:
+        if isinstance(answer, kind):
             return answer
-        raise StoreUnavailable(f"{self.place} answers what no CouchDB would: {str(answer)[:200]}")
+        raise _nonsense(self.place, answer)
 
     def close(self) -> None:
         """Close all connections."""
@@ -144,8 +180,10 @@ class Couch:
                 self._resource.credentials = (server.user, server.password or "")
         return self._resource
 
-    def _explained(self, error: Exception) -> Exception | None:
+    def _explained(self, error: Exception, *, is_view: bool) -> Exception | None:
         """Return what a failure means to whoever asked; None if nobody foresaw it."""
+        if is_view and isinstance(error, TimeoutError):
+            return StoreUnavailable(f"{_silent(self.place, error)}; if it is making the view, it goes on: ask later")
         for types, explain in _MEANINGS:
             if isinstance(error, types):
                 meaning: Exception = explain(self.place, error)
@@ -161,9 +199,20 @@ def _refused(place: str, error: Exception) -> Exception:
 
 def _failed(place: str, error: Exception) -> Exception:
     status, reason = error.args[0]
-    if status in {400, 413, 415}:
+    if status in {400, 413} and _told(reason):
         return Refused(f"{place} refuses it: {status} {_text(reason)}")
+    if status == HTTPStatus.REQUEST_ENTITY_TOO_LARGE:
+        return TooLarge(
+            f"{place}: what stands before it lets no request of this size through (413); raise its limit to 1 MB at "
+            "least, as by nginx's client_max_body_size"
+        )
+    if 400 <= status < 500 and status not in _PASSING and not _told(reason):
+        return _stranger(place, status)
     return StoreUnavailable(f"{place} answers {status}: {_text(reason)}")
+
+
+def _stranger(place: str, status: int) -> Exception:
+    return ConfigError(f"{place} answers {status}, but not as a CouchDB does; see host, port and tls")
 
 
 def _unproved(place: str, error: Any) -> Exception:
@@ -171,22 +220,31 @@ def _unproved(place: str, error: Any) -> Exception:
 
 
 def _insecure(place: str, error: Exception) -> Exception:
-    if "WRONG_VERSION_NUMBER" in str(error):
-        return ConfigError(f"{place} does not speak TLS; let it, or give insecure=true")
+    if any(text in str(error) for text in _NO_TLS):
+        return ConfigError(f"{place} does not speak TLS; {_TLS_CURE}")
     return _away(place, error)
 
 
+def _hung_up(place: str, error: Exception) -> Exception:
+    # as one does, too, that is just going down: no reason to wait for a person
+    return StoreUnavailable(f"{place} hung up when it was to speak TLS: {error}; if it never does, {_TLS_CURE}")
+
+
 def _silent(place: str, _error: Exception) -> Exception:
-    return StoreUnavailable(
-        f"{place} has not answered in {TIMEOUT_S:g} seconds; if it is making a view, it goes on: ask again later"
-    )
+    return StoreUnavailable(f"{place} has not answered in {TIMEOUT_S:g} seconds")
 
 
 def _away(place: str, error: Exception) -> Exception:
     return StoreUnavailable(f"{place} cannot be reached: {error}")
 
 
+def _nonsense(place: str, answer: Any) -> Exception:
+    return StoreUnavailable(f"{place} answers what no CouchDB would: {str(answer)[:200]}")
+
+
 def _strange(place: str, error: Exception) -> Exception:
+    if isinstance(error, BadStatusLine) and error.line.startswith(_ALERT):
+        return ConfigError(f"{place} speaks TLS: give tls=system, or tls= with the certificates to trust")
     return StoreUnavailable(f"{place} answers what no CouchDB would: {type(error).__name__}: {error}")
 
 
@@ -201,6 +259,11 @@ def _unexpected(place: str, status: int) -> Exception:
 
 def _reason(error: Exception) -> str:
     return _text(error.args[0] if error.args else "")
+
+
+def _told(reason: Any) -> bool:
+    """Tell whether a refusal is a CouchDB's, which says in JSON what `error` it is; the library has read that."""
+    return isinstance(reason, tuple) and bool(reason[0])
 
 
 def _text(reason: Any) -> str:
@@ -277,7 +340,12 @@ class _Pool(http.ConnectionPool):  # type: ignore[misc]
         else:
             connection = _Protected(server.host, server.port, timeout=self.timeout, context=server.tls)
         self._made.append(connection)
-        connection.connect()
+        try:
+            connection.connect()
+        except (ssl.SSLEOFError, ConnectionResetError, BrokenPipeError) as error:
+            if server.tls is None:
+                raise
+            raise _HungUpError(str(error)) from error
         return connection
 
     def release(self, url: str, connection: _Plain | _Protected) -> None:  # noqa: ARG002 - as above
@@ -305,6 +373,7 @@ _MEANINGS: tuple[tuple[tuple[type[Exception], ...], Callable[[str, Exception], E
     ((http.Unauthorized, http.Forbidden), _refused),
     ((http.RedirectLimit,), lambda place, _error: _unexpected(place, 301)),
     ((http.ServerError,), _failed),
+    ((_HungUpError,), _hung_up),
     ((ssl.SSLCertVerificationError,), _unproved),
     ((ssl.SSLError,), _insecure),
     ((TimeoutError,), _silent),
