@@ -411,6 +411,7 @@ class Fake(ThreadingHTTPServer):
 
 class _Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
+    wbufsize = -1  # an answer in two packets waits for the client's delayed acknowledgement
 
     def _respond(self):
         body = self.rfile.read(int(self.headers.get("Content-Length") or 0))

@@ -1,47 +1,26 @@
-"""The library `couchdb`, all use of which is here, and what its failures mean.
+"""A CouchDB by way of the library `couchdb`, and what its failures mean.
 
-Of its faults, those that are mended here: it follows redirects with the password in its hand, waits for ever, answers
-from a cache, asks a server that is away twice at once, keeps the headers of a refusal to itself, leaves connections
-that failed to the garbage collector, and loads `pkg_resources` to learn its own version.
+Of the library's faults, those that are mended here: it follows redirects with the password in its hand, waits for ever,
+answers from a cache, and asks a server that is away twice at once.
 """
 
 from __future__ import annotations
 
-import select
 import ssl
-import sys
 from http import HTTPStatus
-from http.client import BadStatusLine, HTTPConnection, HTTPException, HTTPResponse, HTTPSConnection
-from importlib import import_module
+from http.client import BadStatusLine, HTTPException
 from typing import TYPE_CHECKING, Any
 
 import msgspec
 
 from ave.exceptions import ConfigError, StoreUnavailable
 from ave.lab.stores import later, servers
+from ave.lab.stores.couchdb.connections import HungUpError, NoCache, Pool, http
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from socket import socket
-
-    from couchdb import http
 
 __all__ = ["Couch", "Missing", "Refused", "TooLarge"]
-
-
-def _library() -> Any:
-    """Import the library; without `pkg_resources`, which costs more than all the rest, it does not know its version."""
-    modules: dict[str, Any] = sys.modules
-    is_hidden = modules.setdefault("pkg_resources") is None
-    try:
-        return import_module("couchdb.http")
-    finally:
-        if is_hidden:
-            del modules["pkg_resources"]
-
-
-if not TYPE_CHECKING:
-    http = _library()
 
 #: Seconds that the server may be silent. A view that was not asked for long is brought up to date meanwhile.
 TIMEOUT_S = 60.0
@@ -76,10 +55,6 @@ class Missing(StoreUnavailable):
     """There is no such database or document."""
 
 
-class _HungUpError(OSError):
-    """The other side closed the connection when it was to speak TLS."""
-
-
 _UNSET: Any = object()
 
 
@@ -93,7 +68,7 @@ class Couch:
     def __init__(self, server: servers.Server) -> None:
         self.place = server.place
         self._server = server
-        self._pool: _Pool | None = None
+        self._pool: Pool | None = None
         self._resource: Any = None
 
     def ask(
@@ -171,8 +146,8 @@ class Couch:
             server = self._server
             # -1: the first redirect is one too many; with no delays, the library stumbles over the error it is to raise
             session = http.Session(timeout=TIMEOUT_S, max_redirects=-1, retryable_errors=())
-            session.cache = _NoCache()
-            session.connection_pool = self._pool = _Pool(server)
+            session.cache = NoCache()
+            session.connection_pool = self._pool = Pool(server, TIMEOUT_S)
             host = f"[{server.host}]" if ":" in server.host else server.host
             scheme = "http" if server.tls is None else "https"
             self._resource = http.Resource(f"{scheme}://{host}:{server.port}", session)
@@ -243,7 +218,7 @@ def _nonsense(place: str, answer: Any) -> Exception:
 
 
 def _strange(place: str, error: Exception) -> Exception:
-    if isinstance(error, BadStatusLine) and error.line.startswith(_ALERT):
+    if isinstance(error, BadStatusLine) and str(error).startswith(_ALERT):
         return ConfigError(f"{place} speaks TLS: give tls=system, or tls= with the certificates to trust")
     return StoreUnavailable(f"{place} answers what no CouchDB would: {type(error).__name__}: {error}")
 
@@ -272,108 +247,12 @@ def _text(reason: Any) -> str:
     return ": ".join(shown)[:500]
 
 
-class _NoCache(http.Cache):  # type: ignore[misc]
-    """Keeps nothing: an answer from a cache would prove nothing."""
-
-    def put(self, url: str, response: Any) -> None:
-        """Forget it."""
-
-
-class _Plain(HTTPConnection):
-    """Remembers its last answer, which may hold the socket when the connection has let go of it."""
-
-    answer: HTTPResponse | None = None
-
-    def getresponse(self) -> HTTPResponse:
-        """Return the answer to the request."""
-        self.answer = super().getresponse()
-        return self.answer
-
-
-class _Protected(HTTPSConnection):
-    """The same, by TLS."""
-
-    answer: HTTPResponse | None = None
-
-    def getresponse(self) -> HTTPResponse:
-        """Return the answer to the request."""
-        self.answer = super().getresponse()
-        return self.answer
-
-
-class _Pool(http.ConnectionPool):  # type: ignore[misc]
-    """Connections with our protection; `close_all` closes those, too, that the library has lost."""
-
-    def __init__(self, server: servers.Server) -> None:
-        super().__init__(TIMEOUT_S)
-        self._server = server
-        self._idle: list[_Plain | _Protected] = []
-        self._made: list[_Plain | _Protected] = []
-        self._given: _Plain | _Protected | None = None
-
-    @property
-    def retry_after(self) -> str | None:
-        """The header `Retry-After` of the answer to the last request, if it was answered and has one."""
-        if self._given is None or self._given.answer is None:
-            return None
-        return self._given.answer.getheader("Retry-After")
-
-    def get(self, url: str) -> _Plain | _Protected:  # noqa: ARG002 - the library's signature
-        """Return a connection that nobody uses; one that the server has closed meanwhile opens anew when used."""
-        self._given = None
-        self._given = self._kept() if self._idle else self._opened()
-        return self._given
-
-    def _kept(self) -> _Plain | _Protected:
-        connection = self._idle.pop()
-        connection.answer = None
-        # what a server says unasked is that it has gone, as after a restart
-        if connection.sock is not None and _has_something(connection.sock):
-            connection.close()
-        return connection
-
-    def _opened(self) -> _Plain | _Protected:
-        server = self._server
-        connection: _Plain | _Protected
-        if server.tls is None:
-            connection = _Plain(server.host, server.port, timeout=self.timeout)
-        else:
-            connection = _Protected(server.host, server.port, timeout=self.timeout, context=server.tls)
-        self._made.append(connection)
-        try:
-            connection.connect()
-        except (ssl.SSLEOFError, ConnectionResetError, BrokenPipeError) as error:
-            if server.tls is None:
-                raise
-            raise _HungUpError(str(error)) from error
-        return connection
-
-    def release(self, url: str, connection: _Plain | _Protected) -> None:  # noqa: ARG002 - as above
-        """Take a connection back."""
-        self._idle.append(connection)
-
-    def close_all(self) -> None:
-        """Close every connection that was made."""
-        for connection in self._made:
-            if connection.answer is not None:
-                connection.answer.close()
-            connection.close()
-        self._made, self._idle = [], []
-
-
-def _has_something(sock: socket) -> bool:
-    """Tell whether there is something to read, be it the end."""
-    poll = select.poll()
-    poll.register(sock, select.POLLIN)
-    return bool(poll.poll(0))
-
-
 #: The first that fits tells what an error means.
 _MEANINGS: tuple[tuple[tuple[type[Exception], ...], Callable[[str, Exception], Exception]], ...] = (
     ((http.Unauthorized, http.Forbidden), _refused),
     ((http.RedirectLimit,), lambda place, _error: _unexpected(place, 301)),
     ((http.ServerError,), _failed),
-    ((_HungUpError,), _hung_up),
+    ((HungUpError,), _hung_up),
     ((ssl.SSLCertVerificationError,), _unproved),
     ((ssl.SSLError,), _insecure),
     ((TimeoutError,), _silent),
