@@ -11,6 +11,7 @@ BASE = "ave/lab/stores/base.py"
 SQL = "ave/lab/stores/sql/store.py"
 URLS = "ave/urls.py"
 CLIENT = "ave/lab/stores/couchdb/client.py"
+CONNECTIONS = "ave/lab/stores/couchdb/connections.py"
 DOCUMENTS = "ave/lab/stores/couchdb/documents.py"
 PUTTING = "ave/lab/stores/sql/putting.py"
 TABLES = "ave/lab/stores/sql/tables.py"
@@ -73,7 +74,7 @@ DELIVERY = [
         f"{TEST_COUCH} -k tried_once",
     ),
     Mutant(
-        *("R12", "a CouchDB is asked again before it wants to be", CLIENT),
+        *("R12", "a CouchDB is asked again before it wants to be", CONNECTIONS),
         'getheader("Retry-After")',
         'getheader("Retry-Before")',
         f"{TEST_COUCH} -k how_much_later",
@@ -85,16 +86,58 @@ DELIVERY = [
         "tests/lab/stores/test_logstash.py -k how_much_later",
     ),
     Mutant(
-        *("C7", "a connection that CouchDB has closed is used, and is an outage", CLIENT),
+        *("C7", "a connection that CouchDB has closed is used, and is an outage", CONNECTIONS),
         "_has_something(connection.sock)",
         "False",
         f"{TEST_COUCH} -k hung_up",
     ),
     Mutant(
-        *("C7", "what an answer said holds for the next request, too", CLIENT),
+        *("C7", "what an answer said holds for the next request, too", CONNECTIONS),
         "        connection.answer = None\n",
         "",
         f"{TEST_COUCH} -k does_not_hold",
+    ),
+    Mutant(
+        *("C8", "CouchDB is told of the order of keys where it does not look", "ave/lab/stores/couchdb/views.py"),
+        '            "options": {"collation": "raw"},\n',
+        "",
+        f"{TEST_COUCH} -k order_of_bytes",
+    ),
+    Mutant(
+        *("C8", "a range of keys ends before it begins, as CouchDB sorts", "ave/lab/stores/couchdb/views.py"),
+        'LAST = "\\ufff0"',
+        'LAST = "~"',
+        f"{TEST_COUCH} -k ends_before_it_begins",
+    ),
+    Mutant(
+        *("C9", "what any server answers 400 to is a dead letter", CLIENT),
+        "if status in {400, 413} and _told(reason):",
+        "if status in {400, 413}:",
+        f"{TEST_COUCH} -k by_no_couchdb_are_not_buried",
+    ),
+    Mutant(
+        *("C9", "what is too large for a proxy is a dead letter", COUCH),
+        "if isinstance(error, TooLarge):",
+        "if False:",
+        f"{TEST_COUCH} -k no_proxy_lets_through",
+    ),
+    Mutant(
+        *("C9", "a database that vanishes while documents are compared makes dead letters of them", CLIENT),
+        "class Missing(StoreUnavailable):",
+        "class Missing(Exception):",
+        f"{TEST_COUCH} -k vanishes_in_the_middle",
+    ),
+    Mutant(
+        *("C10", "each new segment is looked for in every month", "ave/lab/stores/seen.py"),
+        "begun(segment) <= self._opened if",
+        "True if",
+        f"{TEST_COUCH} -k looked_for_nowhere",
+    ),
+    Mutant(
+        *("C10", "an older segment is looked for in months before it was begun", COUCH),
+        "if first <= database != own]",
+        "if database != own]",
+        f"{TEST_COUCH} -k only_in_the_months_since",
     ),
     Mutant(
         *("M1", "rows count as stored before they are committed", PUTTING),

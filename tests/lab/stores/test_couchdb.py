@@ -6,23 +6,28 @@ import http.client
 import json
 import re
 import socket
+import struct
 import threading
+import time
 from base64 import b64encode
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from itertools import count
-from urllib.parse import urlsplit
+from urllib.parse import parse_qsl, urlsplit
 
 import pytest
 import trustme
 
 from ave.exceptions import ConfigError, StoreUnavailable, UsageError
 from ave.lab.stores import open_store
+from ave.lab.stores.base import put_all
 from ave.lab.stores.couchdb import client
 from ave.lab.stores.couchdb.documents import document, record_of
 from ave.lab.stores.couchdb.views import DESIGN, design
+from ave.lab.stores.instants import instant
 from ave.record import KINDS, Query
+from ave.testing import wait_until
 from tests.lab.stores.samples import GUID, TIME, record
 from tests.system import servers_couchdb
 from tests.system.proxy import Fault, Proxy
@@ -182,6 +187,70 @@ def test_the_same_id_in_another_month_is_found_by_a_store_opened_later(opened, r
     assert (rejected.record.time, rejected.reason) == (1, "different content under the same id")
 
 
+class Months:
+    """Answers as a CouchDB with a database for each of so many months; `stored` are the ids in some of them."""
+
+    def __init__(self, count, **stored):
+        first = datetime.now(UTC).year * 12 + datetime.now(UTC).month - count
+        months = [f"panotti-{(first + n) // 12}-{(first + n) % 12 + 1:02}" for n in range(count)]
+        self.databases, self.stored, self.looked = months, stored, []
+
+    def __call__(self, method, path, body):
+        if path == "/_all_dbs" or "_all_docs" in path:
+            self.looked.append(path.split("/")[1])
+        if path == "/_all_dbs":
+            return 200, self.databases
+        if "_all_docs" in path:
+            there = self.stored.get(path.split("/")[1].replace("-", "_"), ())
+            return 200, {"rows": [{"id": key, "value": {}} if key in there else {"key": key} for key in body["keys"]]}
+        return panotti(stored)(method, path, body)
+
+
+def born(time, seq=1, **fields):
+    """Make a record of a segment that was begun then, in nanoseconds."""
+    return record(id=f"{time // 1_000_000:012x}{'5' * 14}-{seq}", time=time + seq, **fields)
+
+
+DAY = 86_400 * 10**9
+
+
+def test_a_segment_that_is_begun_while_the_store_is_open_is_looked_for_nowhere(opened, fake):
+    server = Months(25)
+    store = opened(fake(server).url)
+    opened_ns = time.time_ns()
+    wait_until(lambda: time.time_ns() > opened_ns + 2_000_000, 5)
+    for seq in range(3):
+        assert store.put([born(time.time_ns(), seq)]) == []
+    assert server.looked == []
+
+
+def test_an_older_segment_is_looked_for_once_and_only_in_the_months_since_it_was_begun(opened, fake):
+    server = Months(25)
+    store = opened(fake(server).url)
+    then = time.time_ns() - 60 * DAY
+    begun = instant(then)[:7]
+    for seq in (1, 2, 3):
+        assert store.put([born(then, seq)]) == []
+    since = [name for name in server.databases if name > f"panotti-{begun}"]
+    assert server.looked == ["_all_dbs", *since]
+    assert 1 <= len(since) <= 3
+
+
+@pytest.mark.parametrize("name", ["x" * 26, "f" * 26, "odd"])
+def test_a_name_without_a_time_that_has_been_is_looked_for_everywhere(opened, fake, name):
+    server = Months(25)
+    assert opened(fake(server).url).put([record(1, id=f"{name}-1")]) == []
+    assert server.looked == ["_all_dbs", *(month for month in server.databases if month != "panotti-2025-11")]
+
+
+def test_an_id_that_two_other_months_have_is_rejected_once(opened, fake):
+    name = record(1).id
+    server = Months(25)
+    server.stored = {month.replace("-", "_"): [name] for month in server.databases}
+    (rejected,) = put_all(opened(fake(server).url), [record(1)])
+    assert rejected.reason == "different content under the same id"
+
+
 # The design document
 
 
@@ -191,9 +260,72 @@ def test_the_design_document_is_installed_and_mended(opened, real):
     path = f"/{real.databases()[0]}/_design/{DESIGN}"
     installed = real.ask("GET", path)
     assert installed["views"] == design()["views"]
-    real.ask("PUT", path, {**installed, "views": {}})
+    real.ask("PUT", path, {**installed, "views": {}, "options": {"collation": "raw"}})
     opened(real.url).put([record(2)])
-    assert real.ask("GET", path)["views"] == design()["views"]
+    assert {**real.ask("GET", path), "_rev": ""} == {**design(), "_rev": ""}
+
+
+def test_the_order_of_bytes_is_wanted_where_couchdb_looks_for_it():
+    made = design()
+    assert made.keys() == {"_id", "language", "views"}
+    assert [view["options"] for view in made["views"].values()] == [{"collation": "raw"}] * len(made["views"])
+
+
+def as_bytes(key):
+    """Make of a key what sorts as under CouchDB's `raw`."""
+    return [text.encode() for text in key]
+
+
+def as_words(key):
+    """Make of a key what sorts as by ICU, whose order is marks, digits, letters, what is none of them yet."""
+    return [[(not char.isascii(), char.isalpha(), char.isdigit(), char.lower(), char) for char in text] for text in key]
+
+
+@pytest.mark.parametrize("order", [as_bytes, as_words])
+@pytest.mark.parametrize("newest", [False, True])
+def test_no_range_that_is_asked_for_ends_before_it_begins(opened, fake, order, newest):
+    asked = set()
+
+    def answer(_method, path, _body):
+        if "/_view/" not in path:
+            return 200, ["panotti-1677-09", "panotti-2025-11", "panotti-2262-04"]
+        options = dict(parse_qsl(urlsplit(path).query))
+        ends = [order(json.loads(options[name])) for name in ("startkey", "endkey") if name in options]
+        asked.add(urlsplit(path).path.rpartition("/")[2])
+        if ends != sorted(ends, reverse="descending" in options):
+            return 400, {"error": "query_parse_error", "reason": "No rows can match your key range"}
+        return 200, {"rows": [{"id": "x", "key": ["/a/job"], "value": GUID}] if "/jobs" in path else []}
+
+    store = opened(fake(answer).url)
+    times = [{}, {"since": TIME}, {"until": TIME}, {"since": TIME, "until": TIME + 1}, {"since": 2**70}]
+    times += [{"since": TIME + 1, "until": TIME}, {"until": -(2**70)}, {"since": -(2**70), "until": 2**70}]
+    for conditions in ({}, {"guid": GUID}, {"guid": "\u4e00 \U0001f600, a run"}, {"kinds": ["log"]}, {"job": "job"}):
+        for span in times:
+            assert ids(store, **conditions, **span, newest=newest) == []
+    assert store.count(GUID) == store.count("~", hosts=["lab-1"]) == store.count("") == {}
+    assert asked == {"by_guid", "by_kind", "by_time", "jobs", "kinds"}
+
+
+def test_a_time_that_ends_before_it_begins_has_no_records(opened, real):
+    store = opened(real.url)
+    store.put([record(1), record(2)])
+    for newest in (False, True):
+        assert ids(store, since=TIME + 2, until=TIME + 1, newest=newest) == []
+        assert ids(store, since=TIME + 1, until=TIME + 1, newest=newest) == []
+
+
+def test_the_last_time_of_all_is_found(opened, real):
+    store = opened(real.url)
+    store.put([record(1, time=2**63 - 1)])
+    assert ids(store) == ids(store, until=2**63) == ids(store, since=2**63 - 1, until=2**64) == [record(1).id]
+
+
+def test_the_jobs_of_all_names_are_found(opened, real):
+    store = opened(real.url)
+    names = ["/a/job", "\U0001f600/job", "~job", "\uffffjob"]
+    store.put([record(seq, "event", {"name": "job.start", "exe": name}) for seq, name in enumerate(names)])
+    for name in names:
+        assert len(ids(store, job=name)) == len(names), name
 
 
 def test_a_reader_of_a_database_without_a_design_document_is_told(opened, real):
@@ -279,6 +411,7 @@ class Fake(ThreadingHTTPServer):
 
 class _Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
+    wbufsize = -1  # an answer in two packets waits for the client's delayed acknowledgement
 
     def _respond(self):
         body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
@@ -415,6 +548,75 @@ def test_r11_poison_that_spoils_a_whole_request_is_found_by_halving(opened, fake
     assert next(requests) - 1 <= (2 * 9 + 2) * len(places)
 
 
+def page(status):
+    """What a proxy or another server answers."""
+    return status, b"<html>no</html>", {"Content-Type": "text/html"}
+
+
+@pytest.mark.parametrize("status", [400, 404, 405, 413, 415, 421])
+def test_a_server_that_is_no_couchdb_gets_nothing_and_buries_nothing(opened, fake, status):
+    server = fake(lambda *_request: page(status))
+    batch = [record(seq) for seq in range(4)]
+    for use in (lambda store: put_all(store, batch), lambda store: ids(store), lambda store: store.count(GUID)):
+        with pytest.raises(ConfigError, match=rf"\b{status}\b"):
+            use(opened(server.url))
+
+
+@pytest.mark.parametrize("answer", [(200, []), (200, "x"), (200, {}), (200, None), (400, {"error": "x"})], ids=str)
+def test_no_answer_to_anything_but_documents_buries_one(opened, fake, answer):
+    with pytest.raises((ConfigError, StoreUnavailable)):
+        put_all(opened(fake(lambda *_request: answer).url), [record(1), record(2)])
+
+
+@pytest.mark.parametrize("status", [400, 415])
+def test_documents_that_are_refused_but_by_no_couchdb_are_not_buried(opened, fake, status):
+    server = fake(panotti(lambda _docs: page(status)))
+    with pytest.raises(ConfigError, match=f"answers {status}, but not as a CouchDB does; see host, port and tls"):
+        put_all(opened(server.url), [record(1), record(2)])
+    assert len([path for _, path, _ in server.seen if path.endswith("_bulk_docs")]) == 1
+
+
+def test_a_database_that_vanishes_in_the_middle_buries_nothing(opened, fake):
+    gone = 404, {"error": "not_found", "reason": "Database does not exist."}
+    usual = panotti(lambda docs: (201, [{"id": doc["_id"], "error": "conflict"} for doc in docs]))
+    server = fake(lambda method, path, body: gone if "_all_docs" in path else usual(method, path, body))
+    with pytest.raises(StoreUnavailable, match="has no panotti-2025-11/_all_docs: not_found: Database does not exist"):
+        put_all(opened(server.url), [record(1), record(2)])
+
+
+@pytest.mark.parametrize("doc", [None, {}, {"_id": "x"}])
+def test_a_document_that_is_deleted_while_it_is_compared_is_no_dead_letter(opened, fake, doc):
+    usual = panotti(lambda docs: (201, [{"id": doc["_id"], "error": "conflict"} for doc in docs]))
+    kept = {"rows": [{"id": record(1).id, "key": record(1).id, "value": {"rev": "1-x"}, "doc": doc}]}
+
+    def answer(method, path, body):
+        return (200, kept) if "_all_docs?include" in path else usual(method, path, body)
+
+    store = opened(fake(answer).url)
+    if doc:
+        assert [letter.reason for letter in put_all(store, [record(1)])] == ["different content under the same id"]
+    else:
+        with pytest.raises(StoreUnavailable, match=f"has and has not {record(1).id}"):
+            put_all(store, [record(1)])
+
+
+def test_what_is_too_large_for_a_proxy_is_sent_in_parts(opened, fake):
+    sizes = []
+
+    def bulk(docs):
+        sizes.append(len(docs))
+        return stored(docs) if len(docs) <= 3 else page(413)
+
+    assert opened(fake(panotti(bulk)).url).put([record(seq) for seq in range(8)]) == []
+    assert sizes == [8, 4, 2, 2, 4, 2, 2]
+
+
+def test_a_document_that_no_proxy_lets_through_takes_a_person(opened, fake):
+    server = fake(panotti(lambda docs: page(413) if any(doc["n"] == 2 for doc in docs) else stored(docs)))
+    with pytest.raises(ConfigError, match=r"no request of this size through \(413\); raise its limit to 1 MB at least"):
+        put_all(opened(server.url), [record(seq) for seq in range(4)])
+
+
 def test_an_answer_that_got_lost_is_found_again(opened, fake, real):
     store = opened(real.url)
     batch = [record(1), record(2)]
@@ -453,8 +655,18 @@ def test_a_server_that_says_nothing_is_an_outage_after_a_time(opened, fake, monk
     monkeypatch.setattr(client, "TIMEOUT_S", 0.2)
     end = threading.Event()
     server = fake(lambda *_request: (end.wait(30), (200, []))[1])
-    with pytest.raises(StoreUnavailable, match=r"has not answered in 0\.2 seconds; if it is making a view, it goes on"):
+    with pytest.raises(StoreUnavailable, match=r"has not answered in 0\.2 seconds$"):
         opened(server.url).put([record(1)])
+    end.set()
+
+
+def test_a_server_that_says_nothing_to_a_view_may_be_making_it(opened, fake, monkeypatch):
+    monkeypatch.setattr(client, "TIMEOUT_S", 0.2)
+    end = threading.Event()
+    server = fake(lambda _method, path, _body: (200, ["panotti-2025-11"] if "_view" not in path else end.wait(30)))
+    for use in (lambda store: ids(store), lambda store: store.count(GUID)):
+        with pytest.raises(StoreUnavailable, match=r"seconds; if it is making the view, it goes on: ask later$"):
+            use(opened(server.url))
     end.set()
 
 
@@ -575,6 +787,50 @@ def test_s14_a_server_that_does_not_prove_its_name_hears_nothing(opened, fake, a
         opened(f"{plain.url}?tls={authority.path}").put([record(1)])
     assert [server.seen for server in (unknown, other, plain)] == [[], [], []]
     assert opened(f"{unknown.url}?tls=system&insecure=true").put([record(1)]) == []
+
+
+def closing(with_reset):
+    """Start a port that hangs up on whoever says something; return its number."""
+    listening = socket.create_server(("127.0.0.1", 0))
+
+    def serve():
+        with listening:
+            connection, _ = listening.accept()
+            if with_reset:
+                connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+            else:
+                connection.recv(10_000)
+            connection.close()
+
+    threading.Thread(target=serve, daemon=True).start()
+    return listening.getsockname()[1]
+
+
+@pytest.mark.parametrize("with_reset", [False, True])
+def test_a_port_that_hangs_up_on_tls_is_told_with_the_cure(opened, with_reset):
+    store = opened(f"couchdb://127.0.0.1:{closing(with_reset)}/panotti?tls=system")
+    cure = r"hung up when it was to speak TLS: .*; if it never does, give the port where it does \(CouchDB: 6984"
+    with pytest.raises(StoreUnavailable, match=cure):
+        store.put([record(1)])
+
+
+def test_a_port_that_does_not_speak_tls_is_told_with_the_cure(opened, fake):
+    store = opened(f"{fake(panotti(stored)).url}?tls=system")
+    with pytest.raises(ConfigError, match=r"does not speak TLS; give the port where it does .*, or insecure=true"):
+        store.put([record(1)])
+
+
+def test_a_port_that_speaks_tls_to_plain_http_is_told_with_the_cure(opened):
+    listening = socket.create_server(("127.0.0.1", 0))
+
+    def serve():
+        with listening, listening.accept()[0] as connection:
+            connection.recv(10_000)
+            connection.sendall(b"\x15\x03\x03\x00\x02\x02\x0a")  # what TLS answers to what it does not understand
+
+    threading.Thread(target=serve, daemon=True).start()
+    with pytest.raises(ConfigError, match="speaks TLS: give tls=system, or tls= with the certificates to trust"):
+        opened(f"couchdb://127.0.0.1:{listening.getsockname()[1]}/panotti").put([record(1)])
 
 
 def test_s14_a_certificate_that_has_expired_proves_nothing(opened, fake, authority):

@@ -1,61 +1,57 @@
-"""The library `couchdb`, all use of which is here, and what its failures mean.
+"""A CouchDB by way of the library `couchdb`, and what its failures mean.
 
-Of its faults, those that are mended here: it follows redirects with the password in its hand, waits for ever, answers
-from a cache, asks a server that is away twice at once, keeps the headers of a refusal to itself, leaves connections
-that failed to the garbage collector, and loads `pkg_resources` to learn its own version.
+Of the library's faults, those that are mended here: it follows redirects with the password in its hand, waits for ever,
+answers from a cache, and asks a server that is away twice at once.
 """
 
 from __future__ import annotations
 
-import select
 import ssl
-import sys
-from http.client import HTTPConnection, HTTPException, HTTPResponse, HTTPSConnection
-from importlib import import_module
+from http import HTTPStatus
+from http.client import BadStatusLine, HTTPException
 from typing import TYPE_CHECKING, Any
 
 import msgspec
 
 from ave.exceptions import ConfigError, StoreUnavailable
 from ave.lab.stores import later, servers
+from ave.lab.stores.couchdb.connections import HungUpError, NoCache, Pool, http
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from socket import socket
 
-    from couchdb import http
-
-__all__ = ["Couch", "Missing", "Refused"]
-
-
-def _library() -> Any:
-    """Import the library; without `pkg_resources`, which costs more than all the rest, it does not know its version."""
-    modules: dict[str, Any] = sys.modules
-    is_hidden = modules.setdefault("pkg_resources") is None
-    try:
-        return import_module("couchdb.http")
-    finally:
-        if is_hidden:
-            del modules["pkg_resources"]
-
-
-if not TYPE_CHECKING:
-    http = _library()
+__all__ = ["Couch", "Missing", "Refused", "TooLarge"]
 
 #: Seconds that the server may be silent. A view that was not asked for long is brought up to date meanwhile.
 TIMEOUT_S = 60.0
 
 _HEADERS = {"Content-Type": "application/json", "X-Couch-Full-Commit": "true"}
 
+#: What to do about a server that does not speak TLS.
+_TLS_CURE = "give the port where it does (CouchDB: 6984, see its [ssl]), or insecure=true"
+
 #: What comes out of the library when the answer was not that of a CouchDB, or was cut short. None is about a record.
 _NONSENSE = (HTTPException, msgspec.DecodeError, AttributeError, LookupError, RuntimeError, TypeError, ValueError)
 
+#: Answers of those before a server, or of a busy one, which pass.
+_PASSING = frozenset({408, 425, 429})
 
-class Refused(Exception):  # noqa: N818 - an answer
-    """The request as a whole was refused for what is in it."""
+#: What of the texts of OpenSSL says that the other side does not speak TLS.
+_NO_TLS = ("WRONG_VERSION_NUMBER", "PACKET_LENGTH_TOO_LONG", "RECORD_LAYER_FAILURE", "record layer failure")
+
+#: How TLS says that it did not understand: an alert.
+_ALERT = "\x15\x03"
 
 
-class Missing(Exception):  # noqa: N818 - an answer
+class Refused(ConfigError):  # noqa: N818 - an answer
+    """A CouchDB refuses the request as a whole for what is in it."""
+
+
+class TooLarge(Refused):
+    """Something else refuses it for its size: whatever stands before the CouchDB."""
+
+
+class Missing(StoreUnavailable):
     """There is no such database or document."""
 
 
@@ -72,11 +68,18 @@ class Couch:
     def __init__(self, server: servers.Server) -> None:
         self.place = server.place
         self._server = server
-        self._pool: _Pool | None = None
+        self._pool: Pool | None = None
         self._resource: Any = None
 
     def ask(
-        self, method: str, *path: str, body: Any = None, missing: Any = _UNSET, there: Any = _UNSET, **options: Any
+        self,
+        method: str,
+        *path: str,
+        body: Any = None,
+        missing: Any = _UNSET,
+        there: Any = _UNSET,
+        kind: type = dict,
+        **options: Any,
     ) -> Any:
         """Make one request and return the JSON of its answer.
 
@@ -86,12 +89,13 @@ class Couch:
             body: JSON.
             missing: returned if there is no such thing.
             there: returned if it is there already.
+            kind: of the answer; StoreUnavailable if it is of another.
             options: of the query; None and False are as if not given.
 
         Raises:
             StoreUnavailable, ConfigError: as `Store.put`.
             Missing: there is no such thing, and `missing` was not given.
-            Refused: what was sent cannot be taken.
+            Refused: what was sent cannot be taken; TooLarge: nor brought there.
         """
         parts = [part for name in path for part in (name.split("/", 1) if name.startswith("_design/") else [name])]
         content = None if body is None else msgspec.json.encode(body)
@@ -102,17 +106,19 @@ class Couch:
             status, _, answer = call(headers=_HEADERS, **({} if content is None else {"body": content}), **given)
             if status not in {200, 201}:
                 raise _unexpected(self.place, status)
-            return msgspec.json.decode(answer.read())
+            return self._checked(msgspec.json.decode(answer.read()), kind)
         except http.ResourceNotFound as error:
+            if not _told(error.args[0]):
+                raise _stranger(self.place, 404) from error
             if missing is _UNSET:
-                raise Missing(self.place) from error
+                raise Missing(f"{self.place} has no {'/'.join(path)}: {_reason(error)}") from error
             return missing
         except (http.PreconditionFailed, http.ResourceConflict) as error:
             if there is _UNSET:
                 raise StoreUnavailable(f"{self.place}: {_reason(error)}") from error
             return there
         except Exception as error:
-            explained = self._explained(error)
+            explained = self._explained(error, is_view="_view" in path)
             self.close()
             if explained is None:
                 raise
@@ -120,9 +126,14 @@ class Couch:
 
     def rows(self, answer: Any, kind: type) -> list[Any]:
         """Return an answer that is a list of things of one kind; StoreUnavailable if it is not."""
-        if isinstance(answer, list) and all(isinstance(row, kind) for row in answer):
+        if all(isinstance(row, kind) for row in self._checked(answer, list)):
+            return list(answer)
+        raise _nonsense(self.place, answer)
+
+    def _checked(self, answer: Any, kind: type) -> Any:
+        if isinstance(answer, kind):
             return answer
-        raise StoreUnavailable(f"{self.place} answers what no CouchDB would: {str(answer)[:200]}")
+        raise _nonsense(self.place, answer)
 
     def close(self) -> None:
         """Close all connections."""
@@ -135,8 +146,8 @@ class Couch:
             server = self._server
             # -1: the first redirect is one too many; with no delays, the library stumbles over the error it is to raise
             session = http.Session(timeout=TIMEOUT_S, max_redirects=-1, retryable_errors=())
-            session.cache = _NoCache()
-            session.connection_pool = self._pool = _Pool(server)
+            session.cache = NoCache()
+            session.connection_pool = self._pool = Pool(server, TIMEOUT_S)
             host = f"[{server.host}]" if ":" in server.host else server.host
             scheme = "http" if server.tls is None else "https"
             self._resource = http.Resource(f"{scheme}://{host}:{server.port}", session)
@@ -144,8 +155,10 @@ class Couch:
                 self._resource.credentials = (server.user, server.password or "")
         return self._resource
 
-    def _explained(self, error: Exception) -> Exception | None:
+    def _explained(self, error: Exception, *, is_view: bool) -> Exception | None:
         """Return what a failure means to whoever asked; None if nobody foresaw it."""
+        if is_view and isinstance(error, TimeoutError):
+            return StoreUnavailable(f"{_silent(self.place, error)}; if it is making the view, it goes on: ask later")
         for types, explain in _MEANINGS:
             if isinstance(error, types):
                 meaning: Exception = explain(self.place, error)
@@ -161,9 +174,20 @@ def _refused(place: str, error: Exception) -> Exception:
 
 def _failed(place: str, error: Exception) -> Exception:
     status, reason = error.args[0]
-    if status in {400, 413, 415}:
+    if status in {400, 413} and _told(reason):
         return Refused(f"{place} refuses it: {status} {_text(reason)}")
+    if status == HTTPStatus.REQUEST_ENTITY_TOO_LARGE:
+        return TooLarge(
+            f"{place}: what stands before it lets no request of this size through (413); raise its limit to 1 MB at "
+            "least, as by nginx's client_max_body_size"
+        )
+    if 400 <= status < 500 and status not in _PASSING and not _told(reason):
+        return _stranger(place, status)
     return StoreUnavailable(f"{place} answers {status}: {_text(reason)}")
+
+
+def _stranger(place: str, status: int) -> Exception:
+    return ConfigError(f"{place} answers {status}, but not as a CouchDB does; see host, port and tls")
 
 
 def _unproved(place: str, error: Any) -> Exception:
@@ -171,22 +195,31 @@ def _unproved(place: str, error: Any) -> Exception:
 
 
 def _insecure(place: str, error: Exception) -> Exception:
-    if "WRONG_VERSION_NUMBER" in str(error):
-        return ConfigError(f"{place} does not speak TLS; let it, or give insecure=true")
+    if any(text in str(error) for text in _NO_TLS):
+        return ConfigError(f"{place} does not speak TLS; {_TLS_CURE}")
     return _away(place, error)
 
 
+def _hung_up(place: str, error: Exception) -> Exception:
+    # as one does, too, that is just going down: no reason to wait for a person
+    return StoreUnavailable(f"{place} hung up when it was to speak TLS: {error}; if it never does, {_TLS_CURE}")
+
+
 def _silent(place: str, _error: Exception) -> Exception:
-    return StoreUnavailable(
-        f"{place} has not answered in {TIMEOUT_S:g} seconds; if it is making a view, it goes on: ask again later"
-    )
+    return StoreUnavailable(f"{place} has not answered in {TIMEOUT_S:g} seconds")
 
 
 def _away(place: str, error: Exception) -> Exception:
     return StoreUnavailable(f"{place} cannot be reached: {error}")
 
 
+def _nonsense(place: str, answer: Any) -> Exception:
+    return StoreUnavailable(f"{place} answers what no CouchDB would: {str(answer)[:200]}")
+
+
 def _strange(place: str, error: Exception) -> Exception:
+    if isinstance(error, BadStatusLine) and str(error).startswith(_ALERT):
+        return ConfigError(f"{place} speaks TLS: give tls=system, or tls= with the certificates to trust")
     return StoreUnavailable(f"{place} answers what no CouchDB would: {type(error).__name__}: {error}")
 
 
@@ -203,101 +236,15 @@ def _reason(error: Exception) -> str:
     return _text(error.args[0] if error.args else "")
 
 
+def _told(reason: Any) -> bool:
+    """Tell whether a refusal is a CouchDB's, which says in JSON what `error` it is; the library has read that."""
+    return isinstance(reason, tuple) and bool(reason[0])
+
+
 def _text(reason: Any) -> str:
     parts = reason if isinstance(reason, tuple) else (reason,)
     shown = (part.decode("utf-8", "replace") if isinstance(part, bytes) else str(part) for part in parts if part)
     return ": ".join(shown)[:500]
-
-
-class _NoCache(http.Cache):  # type: ignore[misc]
-    """Keeps nothing: an answer from a cache would prove nothing."""
-
-    def put(self, url: str, response: Any) -> None:
-        """Forget it."""
-
-
-class _Plain(HTTPConnection):
-    """Remembers its last answer, which may hold the socket when the connection has let go of it."""
-
-    answer: HTTPResponse | None = None
-
-    def getresponse(self) -> HTTPResponse:
-        """Return the answer to the request."""
-        self.answer = super().getresponse()
-        return self.answer
-
-
-class _Protected(HTTPSConnection):
-    """The same, by TLS."""
-
-    answer: HTTPResponse | None = None
-
-    def getresponse(self) -> HTTPResponse:
-        """Return the answer to the request."""
-        self.answer = super().getresponse()
-        return self.answer
-
-
-class _Pool(http.ConnectionPool):  # type: ignore[misc]
-    """Connections with our protection; `close_all` closes those, too, that the library has lost."""
-
-    def __init__(self, server: servers.Server) -> None:
-        super().__init__(TIMEOUT_S)
-        self._server = server
-        self._idle: list[_Plain | _Protected] = []
-        self._made: list[_Plain | _Protected] = []
-        self._given: _Plain | _Protected | None = None
-
-    @property
-    def retry_after(self) -> str | None:
-        """The header `Retry-After` of the answer to the last request, if it was answered and has one."""
-        if self._given is None or self._given.answer is None:
-            return None
-        return self._given.answer.getheader("Retry-After")
-
-    def get(self, url: str) -> _Plain | _Protected:  # noqa: ARG002 - the library's signature
-        """Return a connection that nobody uses; one that the server has closed meanwhile opens anew when used."""
-        self._given = None
-        self._given = self._kept() if self._idle else self._opened()
-        return self._given
-
-    def _kept(self) -> _Plain | _Protected:
-        connection = self._idle.pop()
-        connection.answer = None
-        # what a server says unasked is that it has gone, as after a restart
-        if connection.sock is not None and _has_something(connection.sock):
-            connection.close()
-        return connection
-
-    def _opened(self) -> _Plain | _Protected:
-        server = self._server
-        connection: _Plain | _Protected
-        if server.tls is None:
-            connection = _Plain(server.host, server.port, timeout=self.timeout)
-        else:
-            connection = _Protected(server.host, server.port, timeout=self.timeout, context=server.tls)
-        self._made.append(connection)
-        connection.connect()
-        return connection
-
-    def release(self, url: str, connection: _Plain | _Protected) -> None:  # noqa: ARG002 - as above
-        """Take a connection back."""
-        self._idle.append(connection)
-
-    def close_all(self) -> None:
-        """Close every connection that was made."""
-        for connection in self._made:
-            if connection.answer is not None:
-                connection.answer.close()
-            connection.close()
-        self._made, self._idle = [], []
-
-
-def _has_something(sock: socket) -> bool:
-    """Tell whether there is something to read, be it the end."""
-    poll = select.poll()
-    poll.register(sock, select.POLLIN)
-    return bool(poll.poll(0))
 
 
 #: The first that fits tells what an error means.
@@ -305,6 +252,7 @@ _MEANINGS: tuple[tuple[tuple[type[Exception], ...], Callable[[str, Exception], E
     ((http.Unauthorized, http.Forbidden), _refused),
     ((http.RedirectLimit,), lambda place, _error: _unexpected(place, 301)),
     ((http.ServerError,), _failed),
+    ((HungUpError,), _hung_up),
     ((ssl.SSLCertVerificationError,), _unproved),
     ((ssl.SSLError,), _insecure),
     ((TimeoutError,), _silent),

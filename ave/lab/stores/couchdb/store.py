@@ -16,11 +16,11 @@ import msgspec
 from ave.exceptions import ConfigError, StoreUnavailable, UsageError
 from ave.lab.stores import servers
 from ave.lab.stores.base import DIFFERENT, Rejected, Store, matches, order
-from ave.lab.stores.couchdb.client import Couch, Missing, Refused
+from ave.lab.stores.couchdb.client import Couch, Missing, Refused, TooLarge
 from ave.lab.stores.couchdb.documents import TIME_MAX, TIME_MIN, UNSTORABLE, document, month, record_of
 from ave.lab.stores.couchdb.views import DESIGN, LAST, design
 from ave.lab.stores.instants import instant
-from ave.lab.stores.seen import Seen
+from ave.lab.stores.seen import Seen, begun
 from ave.record import KINDS
 
 if TYPE_CHECKING:
@@ -123,6 +123,8 @@ class CouchStore(Store):
 
     def find(self, query: Query) -> Iterator[Record]:
         """Give what matches, see `Store.find`; one month after the other, page by page."""
+        if query.since is not None and query.until is not None and query.since >= query.until:
+            return  # CouchDB refuses a range that ends before it begins
         guids = [query.guid]
         if query.job is not None:
             guids = [guid for guid in self._runs(query.job) if query.guid in {None, guid}]
@@ -132,7 +134,7 @@ class CouchStore(Store):
         """Count by kind, see `Store.count`."""
         counts: dict[str, int] = {}
         for database in self._databases():
-            for row in self._view(database, "kinds", ([guid], [guid, LAST]), group_level=3 if hosts else 2):
+            for row in self._view(database, "kinds", [guid], [guid, LAST], group_level=3 if hosts else 2):
                 kind, *host = row["key"][1:]
                 if not hosts or host[0] in hosts:
                     counts[kind] = counts.get(kind, 0) + row["value"]
@@ -152,7 +154,7 @@ class CouchStore(Store):
     def _databases(self) -> list[str]:
         """Return the names of the databases there are, oldest month first."""
         ours = re.compile(rf"{re.escape(self._name)}-\d\d\d\d-\d\d")
-        names = self._couch.rows(self._couch.ask("GET", "_all_dbs"), str)
+        names = self._couch.rows(self._couch.ask("GET", "_all_dbs", kind=list), str)
         return sorted(name for name in names if ours.fullmatch(name))
 
     def _prepare(self, database: str) -> None:
@@ -171,15 +173,15 @@ class CouchStore(Store):
     # Writing
 
     def _leave_out_strays(self, months: dict[str, dict[str, Record]], rejected: list[Rejected]) -> None:
-        """Reject records whose id is stored with a time of another month already."""
+        """Reject records whose id is stored with a time of another month already, since their segment was begun."""
         doubtful = self._seen.doubtful(record for records in months.values() for record in records.values())
-        if not doubtful:
-            return
-        for database in self._databases():
-            keys = [record.id for record in doubtful if self._database(record.time) != database]
+        places = [(record.id, self._database(begun(record.id)), self._database(record.time)) for record in doubtful]
+        for database in self._databases() if places else ():
+            keys = [name for name, first, own in places if first <= database != own]
             for row in self._lookup(database, keys, docs=False) if keys else ():
-                record = next(records.pop(row["id"]) for records in months.values() if row["id"] in records)
-                rejected.append(Rejected(record, DIFFERENT))
+                record = next((records.pop(row["id"]) for records in months.values() if row["id"] in records), None)
+                if record is not None:
+                    rejected.append(Rejected(record, DIFFERENT))
 
     def _put_month(self, database: str, records: dict[str, Record], documents: Documents) -> list[Rejected]:
         """Put documents into one database; a request that is refused as a whole is halved until the guilty is found."""
@@ -187,12 +189,14 @@ class CouchStore(Store):
             return []
         body = {"docs": [documents[name].text for name in records]}
         try:
-            rows = self._couch.ask("POST", database, "_bulk_docs", body=body)
+            rows = self._couch.ask("POST", database, "_bulk_docs", body=body, kind=list)
         except Missing:
             self._ready.discard(database)
             raise StoreUnavailable(f"{self._couch.place}: {database} is gone; it is made anew") from None
         except Refused as error:
             if len(records) == 1:
+                if isinstance(error, TooLarge):
+                    raise
                 return [Rejected(record, str(error)) for record in records.values()]
             items, middle = list(records.items()), len(records) // 2
             halves = dict(items[:middle]), dict(items[middle:])
@@ -213,7 +217,9 @@ class CouchStore(Store):
                 reasons[name] = f"forbidden by {database}: {row.get('reason')}"
             elif row["error"] != "conflict":
                 raise StoreUnavailable(f"{self._couch.place}: {database}: {row['error']}: {row.get('reason')}")
-        stored = {row["id"]: row["doc"] for row in self._lookup(database, conflicts)} if conflicts else {}
+        rows = self._lookup(database, conflicts) if conflicts else []
+        # of one that is deleted meanwhile, the row may still be there
+        stored = {row["id"]: row["doc"] for row in rows if row.get("doc")}
         for name in conflicts:
             if name not in stored:
                 raise StoreUnavailable(f"{self._couch.place}: {database} has and has not {name}")
@@ -225,7 +231,7 @@ class CouchStore(Store):
         """Return the rows of those documents that are there."""
         answer = self._couch.ask("POST", database, "_all_docs", body={"keys": names}, include_docs=docs)
         rows = self._couch.rows(answer.get("rows"), dict)
-        return [row for row in rows if "error" not in row and not row["value"].get("deleted")]
+        return [row for row in rows if "id" in row and not (row.get("value") or {}).get("deleted")]
 
     # Reading
 
@@ -240,18 +246,19 @@ class CouchStore(Store):
     def _stream(self, database: str, query: Query, guid: str | None) -> Iterator[Record]:
         """Give the matching records of one run, or of all, in one month."""
         view, prefix = _narrowest(query, guid)
+        is_open = query.until is None or query.until > TIME_MAX
         ends = [
             [*prefix, instant(_clamped(query.since, TIME_MIN))],
-            [*prefix, LAST if query.until is None else instant(_clamped(query.until, TIME_MAX))],
+            [*prefix, LAST if is_open else instant(_clamped(query.until, TIME_MAX))],
         ]
         if query.newest:
             ends.reverse()
         skip, size = 0, PAGE if query.limit is None else min(PAGE, query.limit)
         while True:
             options = {"descending": query.newest, "limit": size, "skip": skip, "include_docs": True}
-            rows = self._view(database, view, (ends[0], ends[1]), **options)
+            rows = self._view(database, view, ends[0], ends[1], **options)
             for row in rows:
-                record = record_of(row["doc"])
+                record = record_of(row.get("doc"))
                 if record is not None and matches(query, record) and (guid is None or record.guid == guid):
                     yield record
             if len(rows) < size:
@@ -259,19 +266,20 @@ class CouchStore(Store):
             ends[0], skip = rows[-1]["key"], 1
 
     def _runs(self, job: str) -> list[str]:
-        rows = (row for database in self._databases() for row in self._view(database, "jobs", ([""], [LAST])))
+        rows = (row for database in self._databases() for row in self._view(database, "jobs"))
         return list(dict.fromkeys(row["value"] for row in rows if job in row["key"][0]))
 
     def _view(
-        self, database: str, view: str, ends: tuple[list[str], list[str]], **options: Any
+        self, database: str, view: str, start: list[str] | None = None, end: list[str] | None = None, **options: Any
     ) -> list[dict[str, Any]]:
-        """Ask a view; a database that is just being made has no rows."""
+        """Ask a view for all rows, or those from one key to another; a database that is just being made has none."""
+        keys = {"startkey": start, "endkey": end}
         try:
-            startkey, endkey = (msgspec.json.encode(end).decode() for end in ends)
+            options |= {name: msgspec.json.encode(key).decode() for name, key in keys.items() if key is not None}
         except UnicodeEncodeError as error:
             raise UsageError(f"no record can have such a value: {error}") from error
         path = (database, "_design", DESIGN, "_view", view)
-        answer = self._couch.ask("GET", *path, missing=None, startkey=startkey, endkey=endkey, **options)
+        answer = self._couch.ask("GET", *path, missing=None, **options)
         if answer is None and (self._couch.ask("GET", database, missing=None) or {}).get("doc_count"):
             raise StoreUnavailable(
                 f"{self._couch.place}: {database} has no design document {DESIGN}; ave-logd puts it there at the next "

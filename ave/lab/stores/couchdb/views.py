@@ -1,7 +1,10 @@
 """The design document that Panotti's databases have, and that whoever reads them asks.
 
-Its name has its version, and what was released never changes: hosts of two versions each find their own. Keys are
-strings only, so they sort alike under every collation.
+Its name has its version, and what was released never changes: hosts of two versions each find their own.
+
+Each view wants its keys in the order of their bytes, for two texts that a language takes for the same are two runs.
+CouchDB looks for that in the options of a view, not in those of the design document. Servers that sort otherwise, as
+pouchdb-server may, find the same between two keys: times, kinds and `LAST` stand in one order everywhere.
 """
 
 from __future__ import annotations
@@ -13,8 +16,9 @@ __all__ = ["DESIGN", "LAST", "design"]
 #: The name of the design document.
 DESIGN = "ave-1"
 
-#: Greater than any time and any kind in a key.
-LAST = "~"
+#: Greater than any time and any kind in a key: behind all letters in every language. Not for texts of others: the bytes
+#: of an emoji are greater still.
+LAST = "\ufff0"
 
 #: Only documents that were made of records are in a view.
 _MAP = "function (doc) {{ var ave = doc.ave; if (!ave || !ave.time || !ave.digest) {{ return; }} {} }}"
@@ -46,6 +50,9 @@ def design() -> dict[str, Any]:
     """Return the design document."""
     views = {}
     for name, (code, reduce) in _VIEWS.items():
-        views[name] = {"map": _MAP.format(code), **({"reduce": reduce} if reduce else {})}
-    # bytes as they are: two texts that a language takes for the same are two runs
-    return {"_id": f"_design/{DESIGN}", "language": "javascript", "views": views, "options": {"collation": "raw"}}
+        views[name] = {
+            "map": _MAP.format(code),
+            **({"reduce": reduce} if reduce else {}),
+            "options": {"collation": "raw"},
+        }
+    return {"_id": f"_design/{DESIGN}", "language": "javascript", "views": views}
