@@ -53,6 +53,9 @@ ANSWER_BYTES = 1024 * 1024
 #: Statuses that may be the fault of one record of a batch.
 _REFUSED = frozenset((400, 413, 422))
 
+#: What Logstash takes for a path of fields, and what it writes for that in keys where it is told to (`percent`).
+_BRACKETS = str.maketrans({"[": "%5B", "]": "%5D"})
+
 #: The words that ELK users know for results.
 _OUTCOMES = {
     "passed": "success",
@@ -233,15 +236,26 @@ class LogstashHttpStore(_LogstashStore):
 
 def document(record: Record) -> dict[str, Any]:
     """Return the event of a record: its fields, a verdict's also in the words of ELK users."""
+    body = _readable(record.body)
     event = {
         **record.as_dict(),
         "createTime": instant(record.time),
         "host": {"name": record.host},
+        "body": body,
     }
     del event["time"]
     if record.kind == "verdict":
-        event.update(_verdict(record.body))
+        event.update(_verdict(body))
     return event
+
+
+def _readable(value: Any) -> Any:
+    """Return JSON without brackets in keys: what comes with one, be it a whole batch, is no event to Logstash."""
+    if isinstance(value, dict):
+        return {str(key).translate(_BRACKETS): _readable(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_readable(item) for item in value]
+    return value
 
 
 def _verdict(body: dict[str, Any]) -> dict[str, Any]:

@@ -53,6 +53,12 @@ def test_a_record_is_an_event_with_its_fields():
     }
 
 
+def test_keys_have_no_brackets_for_logstash_would_take_the_whole_batch_for_no_json():
+    body = {"test_a[1]": {"x": [{"[": "[]"}, None, 1]}, "plain": "a[1]"}
+    sent = document(record(1, "shout", body))["body"]
+    assert sent == {"test_a%5B1%5D": {"x": [{"%5B": "[]"}, None, 1]}, "plain": "a[1]"}
+
+
 @pytest.mark.parametrize(
     ("result", "outcome"),
     [
@@ -304,15 +310,40 @@ def test_http_to_another_machine_is_neither_sent_in_clear_text_nor_as_tls_to_a_p
 # The pipeline
 
 
-def test_the_pipeline_in_etc_listens_where_the_stores_send():
-    text = Path("etc/logstash.conf").read_text()
-    assert re.findall(r"(tcp|http) \{ port => (\d+)( codec => json_lines)? \}", text) == [
+@pytest.fixture(scope="module")
+def pipeline():
+    """The pipeline in `etc`, without its comments."""
+    return re.sub(r"^\s*#.*\n", "", Path("etc/logstash.conf").read_text(), flags=re.MULTILINE)
+
+
+def test_the_pipeline_in_etc_listens_where_the_stores_send(pipeline):
+    assert re.findall(r"(tcp|http) \{\s+port => (\d+)(?: codec => (\w+))?", pipeline) == [
         ("tcp", "3333", ""),
-        ("tcp", str(logstash.TCP_PORT), " codec => json_lines"),
+        ("tcp", str(logstash.TCP_PORT), "json_lines"),
         ("http", str(logstash.HTTP_PORT), ""),
     ]
-    assert 'date { match => ["createTime", "ISO8601"] target => "@timestamp" }' in text
-    assert text.count("{") == text.count("}")
+    assert 'date { match => ["createTime", "ISO8601"] target => "@timestamp" }' in pipeline
+    assert pipeline.count("{") == pipeline.count("}")
+
+
+def test_no_input_of_the_pipeline_writes_into_an_event_how_it_came(pipeline):
+    """Of its own accord, the HTTP input writes the sender's address over `host`, unless it puts it into `host.ip`."""
+    tcp_inputs = re.findall(r"tcp \{(.*)\}", pipeline)
+    assert len(tcp_inputs) == 2
+    assert all("ecs_compatibility => v1" in text for text in tcp_inputs)
+    (over_http,) = re.findall(r"http \{([^}]*)\}", pipeline)
+    assert re.findall(r"(\w+) => (\S+)", over_http)[1:] == [
+        ("ecs_compatibility", "disabled"),
+        ("remote_host_target_field", '"[@metadata][from]"'),
+        ("request_headers_target_field", '"[@metadata][headers]"'),
+    ]
+
+
+def test_only_what_has_all_that_our_events_have_is_taken_for_one_of_them(pipeline):
+    (condition,) = re.findall(r"if (.*) \{\s+mutate \{ add_field .*%\{id\}", pipeline)
+    fields = re.fullmatch(r"\[(\w+)\] and \[(\w+)\] and \[(\w+)\] and \[(\w+)\]", condition).groups()
+    assert set(fields) == {"id", "kind", "createTime", "body"}
+    assert set(fields) <= document(record(1)).keys()
 
 
 # HTTP
