@@ -81,7 +81,7 @@ class _LogstashStore(Store):
     def __init__(self, url: str, kinds: Collection[str] = KINDS, *, readonly: bool = False) -> None:
         self.kinds = frozenset(kinds)
         self._readonly = readonly
-        if url.startswith("logstash+https:") and "tls=" not in url:
+        if url.startswith("logstash+https:") and "tls=" not in url.partition("?")[2]:
             # said, so it holds for this machine, too
             url += ("&" if "?" in url else "?") + "tls=system"
         self._server = parse(url, self._port, quiet=readonly)
@@ -180,7 +180,7 @@ class LogstashHttpStore(_LogstashStore):
 
     def __init__(self, url: str, kinds: Collection[str] = KINDS, *, readonly: bool = False) -> None:
         super().__init__(url, kinds, readonly=readonly)
-        if url.startswith("logstash+http:") and self._server.tls is not None and "tls=" not in url:
+        if url.startswith("logstash+http:") and self._server.tls is not None and "tls=" not in url.partition("?")[2]:
             cure = "use https, or add ?insecure=true"
             raise ConfigError(f"{self._server.place} would be sent in clear text to another machine; {cure}")
 
