@@ -88,4 +88,28 @@ SEARCH = [
         "            return\n",
         f"{TEST_LOGSTASH} -k gone_already",
     ),
+    Mutant(
+        *("3.6", "the end of TLS is waited for, which Java never answers", LOGSTASH),
+        "        with suppress(ssl.SSLWantReadError):\n            connection.unwrap()\n",
+        "        connection.settimeout(STEP_S)\n        connection.unwrap()\n",
+        f"{TEST_LOGSTASH} -k whether_or_not_the_end",
+    ),
+    Mutant(
+        *("3.6", "an answer that drips is read for ever", LOGSTASH),
+        "        if time.monotonic() > self._deadline:\n",
+        "        if False:\n",
+        f"{TEST_LOGSTASH} -k drips",
+    ),
+    Mutant(
+        *("R11", "a record that Logstash refuses blocks all others", LOGSTASH),
+        "        if status not in _REFUSED:\n",
+        "        if True:\n",
+        f"{TEST_LOGSTASH} -k rejected_alone",
+    ),
+    Mutant(
+        *("R11", "what is no Logstash makes a dead letter of every record", LOGSTASH),
+        "            self._send([])\n",
+        "",
+        f"{TEST_LOGSTASH} -k refuses_whatever",
+    ),
 ]

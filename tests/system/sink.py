@@ -16,14 +16,18 @@ class Sink:
     Attributes:
         port: where it listens; the same after `vanish` and `come_back`.
         events: the documents of all whole lines that it read, in order.
-        mood: `well`; `stall` reads nothing; `reset` resets once `bytes_first` bytes were read; `close` closes instead.
+        mood: `well`; `stall` reads nothing; `reset` resets once `bytes_first` bytes were read; `close` closes instead;
+            `drip` reads, and then says a byte again and again.
+        answers_end: whether it answers the end of TLS, as OpenSSL does. Java, and so Logstash, waits for the end of the
+            connection, and closes it.
     """
 
-    def __init__(self, context=None):
+    def __init__(self, context=None, *, answers_end=False):
         self.events = []
         self.mood = "well"
         self.bytes_first = 0
         self.connections = 0
+        self.answers_end = answers_end
         self._context = context
         self.port = 0
         self._open = set()
@@ -78,14 +82,22 @@ class Sink:
                 *lines, rest = (rest + data).split(b"\n")
                 self.events += map(json.loads, lines)
                 if not data:
+                    while self.mood == "drip" and not goes_on.wait(0.01):
+                        connection.sendall(b"x")
                     if isinstance(connection, ssl.SSLSocket):
-                        connection.unwrap()
+                        self._end(connection)
                     return
         except OSError:
             return
         finally:
             self._open.discard(connection)
             connection.close()
+
+    def _end(self, connection):
+        if self.answers_end:
+            connection.unwrap()
+        while socket.socket.recv(connection, 4096):
+            pass
 
 
 def _reset(connection):

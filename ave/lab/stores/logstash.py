@@ -12,11 +12,15 @@ knows records by their `id`, as the pipeline in `etc/logstash.conf` does.
 from __future__ import annotations
 
 import http.client
+import io
+import select
 import socket
 import ssl
+import time
 from abc import abstractmethod
 from base64 import b64encode
-from typing import TYPE_CHECKING, Any
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any, NamedTuple, cast
 from urllib.parse import quote
 
 import msgspec
@@ -39,9 +43,19 @@ __all__ = ["HTTP_PORT", "TCP_PORT", "LogstashHttpStore", "LogstashTcpStore", "do
 TCP_PORT = 3334
 HTTP_PORT = 8080
 
-#: Seconds for a connection, and for each step on it.
+#: Seconds for a connection, for each step on it, and for the whole of an answer.
 CONNECT_S = 5.0
 STEP_S = 30.0
+ANSWER_S = 60.0
+
+#: Bytes an answer has at most: Logstash says "ok", what stands before it perhaps a page of HTML.
+ANSWER_BYTES = 1024 * 1024
+
+#: Statuses that may be the fault of one record of a batch.
+_REFUSED = frozenset((400, 413, 422))
+
+#: What Logstash takes for a path of fields, and what it writes for that in keys where it is told to (`percent`).
+_BRACKETS = str.maketrans({"[": "%5B", "]": "%5D"})
 
 #: The words that ELK users know for results.
 _OUTCOMES = {
@@ -54,6 +68,11 @@ _OUTCOMES = {
 }
 
 
+class _Event(NamedTuple):
+    record: Record
+    text: bytes
+
+
 class _LogstashStore(Store):
     """What both inputs have in common."""
 
@@ -63,7 +82,7 @@ class _LogstashStore(Store):
     def __init__(self, url: str, kinds: Collection[str] = KINDS, *, readonly: bool = False) -> None:
         self.kinds = frozenset(kinds)
         self._readonly = readonly
-        if url.startswith("logstash+https:") and "tls=" not in url:
+        if url.startswith("logstash+https:") and "tls=" not in url.partition("?")[2]:
             # said, so it holds for this machine, too
             url += ("&" if "?" in url else "?") + "tls=system"
         self._server = parse(url, self._port, quiet=readonly)
@@ -72,15 +91,13 @@ class _LogstashStore(Store):
         """Send a batch; see the module for what that is worth."""
         if self._readonly:
             raise UsageError(f"{self._server.place} was opened for reading only")
-        lines, rejected = [], []
+        events, rejected = [], []
         for record in batch:
             try:
-                lines.append(msgspec.json.encode(document(record)))
+                events.append(_Event(record, msgspec.json.encode(document(record))))
             except (TypeError, ValueError, OverflowError, RecursionError) as error:
                 rejected.append(Rejected(record, f"no JSON can hold it: {error}"))
-        if lines:
-            self._send(lines)
-        return rejected
+        return rejected + self._send(events) if events else rejected
 
     def find(self, query: Query) -> Iterator[Record]:  # noqa: ARG002 - the base's
         """Raise UsageError: what it passed on is to be asked where it went."""
@@ -100,20 +117,28 @@ class _LogstashStore(Store):
     def _connect(self) -> socket.socket:
         try:
             plain = socket.create_connection((self._server.host, self._server.port), CONNECT_S)
-            plain.settimeout(STEP_S)
-            if self._server.tls is None:
-                return plain
-            return self._server.tls.wrap_socket(plain, server_hostname=self._server.host)
-        except ssl.SSLCertVerificationError as error:
-            raise ConfigError(f"{self._server.place} {unproved(error)}") from error
         except OSError as error:
             raise StoreUnavailable(f"{self._server.place}: {error}") from error
         except Exception as error:
             raise unopened(self._server.place, error) from error
+        plain.settimeout(STEP_S)
+        return plain if self._server.tls is None else self._sealed(plain, self._server.tls)
+
+    def _sealed(self, plain: socket.socket, tls: ssl.SSLContext) -> ssl.SSLSocket:
+        try:
+            return tls.wrap_socket(plain, server_hostname=self._server.host)
+        except ssl.SSLCertVerificationError as error:
+            raise ConfigError(f"{self._server.place} {unproved(error)}") from error
+        except (ssl.SSLError, ConnectionResetError) as error:
+            cure = "let that input speak TLS, or, if all may be read on the way, add ?insecure=true and no tls="
+            raise ConfigError(f"{self._server.place} and we agree on no TLS: {error}; {cure}") from error
+        except OSError as error:
+            # an input for lines without TLS waits for the end of the first one
+            raise StoreUnavailable(f"{self._server.place}: {error}; perhaps that input has no TLS") from error
 
     @abstractmethod
-    def _send(self, lines: list[bytes]) -> None:
-        """Send documents; StoreUnavailable unless the other side took them, as far as it tells."""
+    def _send(self, events: list[_Event]) -> list[Rejected]:
+        """Send events and return those refused; StoreUnavailable unless the others were taken, as far as is told."""
 
 
 class LogstashTcpStore(_LogstashStore):
@@ -130,15 +155,17 @@ class LogstashTcpStore(_LogstashStore):
 
     _port = TCP_PORT
 
-    def _send(self, lines: list[bytes]) -> None:
+    def _send(self, events: list[_Event]) -> list[Rejected]:
         with self._connect() as connection:
             try:
-                connection.sendall(b"\n".join((*lines, b"")))
+                connection.sendall(b"".join(event.text + b"\n" for event in events))
                 _end(connection)
-                while not isinstance(connection, ssl.SSLSocket) and connection.recv(4096):
+                answer = _Answer(connection)
+                while answer.read(4096):
                     pass
             except OSError as error:
                 raise StoreUnavailable(f"{self._server.place}: {error}; the batch is sent again") from error
+        return []
 
 
 class LogstashHttpStore(_LogstashStore):
@@ -154,26 +181,45 @@ class LogstashHttpStore(_LogstashStore):
 
     _port = HTTP_PORT
 
-    def _send(self, lines: list[bytes]) -> None:
-        status, later = self._post(b"[" + b",".join(lines) + b"]")
-        if status == 413 and len(lines) > 1:
-            middle = len(lines) // 2
-            self._send(lines[:middle])
-            self._send(lines[middle:])
-        elif 300 <= status < 400:
+    def __init__(self, url: str, kinds: Collection[str] = KINDS, *, readonly: bool = False) -> None:
+        super().__init__(url, kinds, readonly=readonly)
+        if url.startswith("logstash+http:") and self._server.tls is not None and "tls=" not in url.partition("?")[2]:
+            cure = "use https, or add ?insecure=true"
+            raise ConfigError(f"{self._server.place} would be sent in clear text to another machine; {cure}")
+
+    def _send(self, events: list[_Event]) -> list[Rejected]:
+        status, later = self._post(b"[" + b",".join(event.text for event in events) + b"]")
+        if status not in _REFUSED:
+            self._judge(status, later)
+            return []
+        if not events:
+            raise ConfigError(f"{self._server.place} refuses a batch of nothing, too (status {status}); mend url")
+        if len(events) == 1:
+            # is it the record? what is no Logstash refuses whatever comes
+            self._send([])
+            return [Rejected(events[0].record, f"{self._server.place} refuses it: status {status}")]
+        middle = len(events) // 2
+        return self._send(events[:middle]) + self._send(events[middle:])
+
+    def _judge(self, status: int, later: str | None) -> None:
+        """Return if a batch was taken; raise what there is to do otherwise."""
+        if 300 <= status < 400:
             raise ConfigError(f"{self._server.place} sends us elsewhere (status {status}), which is not followed")
-        elif status in {401, 403, 404, 405, 415}:
-            raise ConfigError(f"{self._server.place} does not take events: status {status}; mend url, user or password")
-        elif not 200 <= status < 300:
+        if status >= 500 or status in {408, 425, 429}:
             raise StoreUnavailable({"message": f"{self._server.place}: status {status}", **asked(later)})
+        if not 200 <= status < 300:
+            raise ConfigError(f"{self._server.place} does not take events: status {status}; mend url, user or password")
 
     def _post(self, body: bytes) -> tuple[int, str | None]:
         """Return the status of the answer, all of which has come, and its `Retry-After`."""
-        connection = http.client.HTTPConnection(self._server.host, self._server.port, timeout=STEP_S)
+        connection = http.client.HTTPConnection(self._server.host, self._server.port)
         connection.sock = self._connect()
         try:
-            connection.request("POST", f"/{quote(self._server.path)}", body, self._headers())
-            answer = connection.getresponse()
+            # who answers before all has come may hang up, too: the answer is there nevertheless
+            with suppress(BrokenPipeError, ConnectionResetError):
+                connection.request("POST", f"/{quote(self._server.path)}", body, self._headers())
+            answer = http.client.HTTPResponse(cast("socket.socket", _Answer(connection.sock)), method="POST")
+            answer.begin()
             while answer.read(65536):
                 pass
             return answer.status, answer.getheader("Retry-After")
@@ -193,15 +239,26 @@ class LogstashHttpStore(_LogstashStore):
 
 def document(record: Record) -> dict[str, Any]:
     """Return the event of a record: its fields, a verdict's also in the words of ELK users."""
+    body = _readable(record.body)
     event = {
         **record.as_dict(),
         "createTime": instant(record.time),
         "host": {"name": record.host},
+        "body": body,
     }
     del event["time"]
     if record.kind == "verdict":
-        event.update(_verdict(record.body))
+        event.update(_verdict(body))
     return event
+
+
+def _readable(value: Any) -> Any:
+    """Return JSON without brackets in keys: what comes with one, be it a whole batch, is no event to Logstash."""
+    if isinstance(value, dict):
+        return {str(key).translate(_BRACKETS): _readable(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_readable(item) for item in value]
+    return value
 
 
 def _verdict(body: dict[str, Any]) -> dict[str, Any]:
@@ -216,16 +273,55 @@ def _verdict(body: dict[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in words.items() if value is not None}
 
 
+class _Answer(io.RawIOBase):
+    """What the other side of a connection says, read neither for ever nor without end, however slowly it comes."""
+
+    def __init__(self, connection: socket.socket) -> None:
+        self._connection = connection
+        self._deadline = time.monotonic() + ANSWER_S
+        self._left = ANSWER_BYTES
+
+    def makefile(self, _mode: str) -> io.BufferedReader:
+        """Do what `http.client` asks of a socket."""
+        return io.BufferedReader(self)
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        """Read what is there, as `io.RawIOBase`; OSError if it takes too long, or is too much."""
+        if time.monotonic() > self._deadline:
+            raise TimeoutError(f"an answer of more than {ANSWER_S:g} seconds")
+        try:
+            count = self._connection.recv_into(buffer)
+        except ssl.SSLZeroReturnError:
+            return 0
+        self._left -= count
+        if self._left < 0:
+            raise OSError(f"an answer of more than {ANSWER_BYTES} bytes")
+        return count
+
+
 def _end(connection: socket.socket) -> None:
     """Say that nothing more comes; OSError if the other side has gone already, and so cannot have read it all."""
-    if isinstance(connection, ssl.SSLSocket):
-        connection.unwrap()
-        return
+    _wait_for_room(connection)
     connection.setblocking(False)
-    try:
+    # unless it is there, and has nothing to say to us
+    with suppress(BlockingIOError, ssl.SSLWantReadError):
         if not connection.recv(4096):
             raise ConnectionResetError("it closed in the middle")
-    except BlockingIOError:
-        pass  # it is there, and has nothing to say to us
+    if isinstance(connection, ssl.SSLSocket):
+        # since version 11, Java does not answer that until it reads the end of the connection
+        with suppress(ssl.SSLWantReadError):
+            connection.unwrap()
     connection.settimeout(STEP_S)
-    connection.shutdown(socket.SHUT_WR)
+    # not that of SSLSocket, which forgets that what is said to us is sealed
+    socket.socket.shutdown(connection, socket.SHUT_WR)
+
+
+def _wait_for_room(connection: socket.socket) -> None:
+    """Wait until a few bytes can be sent at once."""
+    writable = select.poll()
+    writable.register(connection, select.POLLOUT)
+    if not writable.poll(STEP_S * 1000):
+        raise TimeoutError("it reads nothing")

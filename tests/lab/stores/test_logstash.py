@@ -6,7 +6,9 @@ import http.server
 import json
 import re
 import socket
+import ssl
 import threading
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -49,6 +51,12 @@ def test_a_record_is_an_event_with_its_fields():
         "source": "panotti",
         "body": {"stream": "out", "text": "hello"},
     }
+
+
+def test_keys_have_no_brackets_for_logstash_would_take_the_whole_batch_for_no_json():
+    body = {"test_a[1]": {"x": [{"[": "[]"}, None, 1]}, "plain": "a[1]"}
+    sent = document(record(1, "shout", body))["body"]
+    assert sent == {"test_a%5B1%5D": {"x": [{"%5B": "[]"}, None, 1]}, "plain": "a[1]"}
 
 
 @pytest.mark.parametrize(
@@ -172,6 +180,17 @@ def test_nothing_can_be_asked_of_it(sink):
         opened(f"logstash://127.0.0.1:{sink.port}", readonly=True).put([record(1)])
 
 
+def test_one_that_talks_without_end_is_left(sink, monkeypatch):
+    sink.mood = "drip"
+    monkeypatch.setattr(logstash, "ANSWER_S", 0.3)
+    with pytest.raises(StoreUnavailable, match=r"an answer of more than 0\.3 seconds; the batch is sent again"):
+        tcp(sink).put([record(1)])
+    monkeypatch.undo()
+    monkeypatch.setattr(logstash, "ANSWER_BYTES", 5)
+    with pytest.raises(StoreUnavailable, match="an answer of more than 5 bytes; the batch is sent again"):
+        tcp(sink).put([record(1)])
+
+
 # TLS
 
 
@@ -181,8 +200,6 @@ def authority():
 
 
 def server_context(authority, name):
-    import ssl
-
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     authority.issue_cert(name).configure_cert(context)
     return context
@@ -202,27 +219,131 @@ def test_tls_goes_to_whom_the_certificate_names_and_to_nobody_else(authority, tm
         assert sink.events == []
 
 
+@pytest.mark.parametrize("version", [ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3], ids=lambda it: it.name)
+@pytest.mark.parametrize("answers_end", [True, False])
+def test_a_batch_by_tls_is_taken_whether_or_not_the_end_of_tls_is_answered(
+    authority, tmp_path, monkeypatch, version, answers_end
+):
+    monkeypatch.setattr(logstash, "STEP_S", 5.0)
+    ca = tmp_path / "ca.pem"
+    authority.cert_pem.write_to_path(str(ca))
+    context = server_context(authority, "127.0.0.1")
+    context.minimum_version = context.maximum_version = version
+    batch = [record(seq, body={"text": "x" * 1000}) for seq in range(1, 3000)]
+    with Sink(context, answers_end=answers_end) as sink:
+        assert tcp(sink, f"?tls={ca}").put(batch) == []
+        assert sink.connections == 1
+        assert len(sink.events) == len(batch)
+
+
+def test_one_that_demands_a_certificate_of_ours_has_not_taken_the_batch(authority, tmp_path):
+    ca = tmp_path / "ca.pem"
+    authority.cert_pem.write_to_path(str(ca))
+    context = server_context(authority, "127.0.0.1")
+    context.verify_mode = ssl.CERT_REQUIRED
+    with Sink(context) as sink:
+        with pytest.raises(StoreUnavailable, match="the batch is sent again"):
+            tcp(sink, f"?tls={ca}").put([record(1)])
+        assert sink.events == []
+
+
+@contextmanager
+def plain_server(answer):
+    """Answer the first bytes of every connection and hang up, as servers without TLS do that understand none of it."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+
+        def serve():
+            while True:
+                try:
+                    connection, _ = listener.accept()
+                except OSError:
+                    return
+                with connection:
+                    connection.recv(4096)
+                    connection.sendall(answer)
+
+        threading.Thread(target=serve, daemon=True).start()
+        yield listener.getsockname()[1]
+        listener.shutdown(socket.SHUT_RDWR)
+
+
+@pytest.mark.parametrize("answer", [b"", b"HTTP/1.1 400 Bad Request\r\n\r\n"])
+@pytest.mark.parametrize("scheme", ["logstash", "logstash+https"])
+def test_tls_to_an_input_without_is_told_with_the_cure(scheme, answer):
+    with plain_server(answer) as port:
+        store = opened(f"{scheme}://127.0.0.1:{port}?tls=system")
+        for use in (store.probe, lambda: store.put([record(1)])):
+            with pytest.raises(ConfigError, match=r"agree on no TLS: .*let that input speak TLS, or, .*insecure=true"):
+                use()
+
+
+def test_an_input_without_tls_that_waits_for_a_line_may_be_what_is_wrong(monkeypatch):
+    monkeypatch.setattr(logstash, "STEP_S", 0.2)
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        store = opened(f"logstash://127.0.0.1:{listener.getsockname()[1]}?tls=system")
+        with pytest.raises(StoreUnavailable, match="timed out; perhaps that input has no TLS"):
+            store.put([record(1)])
+
+
 def test_another_machine_is_reached_by_tls_unless_the_url_says_that_it_may_be_without(caplog):
     assert opened("logstash://elk.example")._server.tls is not None
-    assert opened("logstash+http://elk.example")._server.tls is not None
+    assert opened("logstash+http://elk.example?tls=system")._server.tls is not None
+    assert opened("logstash+https://elk.example")._server.tls is not None
     assert opened("logstash+https://127.0.0.1")._server.tls is not None
     assert opened("logstash://127.0.0.1")._server.tls is None
-    assert opened("logstash://elk.example?insecure=true")._server.tls is None
-    assert "INSECURE" in caplog.text
+    assert opened("logstash+http://127.0.0.1")._server.tls is None
+    assert "INSECURE" not in caplog.text
+    for scheme in ("logstash", "logstash+http"):
+        assert opened(f"{scheme}://elk.example?insecure=true")._server.tls is None
+        assert f"{scheme}://elk.example: INSECURE" in caplog.text
+
+
+def test_http_to_another_machine_is_neither_sent_in_clear_text_nor_as_tls_to_a_port_without():
+    with pytest.raises(ConfigError) as caught:
+        opened("logstash+http://lab:secret@elk.example:8080")
+    assert str(caught.value) == (
+        "logstash+http://elk.example:8080/ would be sent in clear text to another machine;"
+        " use https, or add ?insecure=true"
+    )
 
 
 # The pipeline
 
 
-def test_the_pipeline_in_etc_listens_where_the_stores_send():
-    text = Path("etc/logstash.conf").read_text()
-    assert re.findall(r"(tcp|http) \{ port => (\d+)( codec => json_lines)? \}", text) == [
+@pytest.fixture(scope="module")
+def pipeline():
+    """The pipeline in `etc`, without its comments."""
+    return re.sub(r"^\s*#.*\n", "", Path("etc/logstash.conf").read_text(), flags=re.MULTILINE)
+
+
+def test_the_pipeline_in_etc_listens_where_the_stores_send(pipeline):
+    assert re.findall(r"(tcp|http) \{\s+port => (\d+)(?: codec => (\w+))?", pipeline) == [
         ("tcp", "3333", ""),
-        ("tcp", str(logstash.TCP_PORT), " codec => json_lines"),
+        ("tcp", str(logstash.TCP_PORT), "json_lines"),
         ("http", str(logstash.HTTP_PORT), ""),
     ]
-    assert 'date { match => ["createTime", "ISO8601"] target => "@timestamp" }' in text
-    assert text.count("{") == text.count("}")
+    assert 'date { match => ["createTime", "ISO8601"] target => "@timestamp" }' in pipeline
+    assert pipeline.count("{") == pipeline.count("}")
+
+
+def test_no_input_of_the_pipeline_writes_into_an_event_how_it_came(pipeline):
+    """Of its own accord, the HTTP input writes the sender's address over `host`, unless it puts it into `host.ip`."""
+    tcp_inputs = re.findall(r"tcp \{(.*)\}", pipeline)
+    assert len(tcp_inputs) == 2
+    assert all("ecs_compatibility => v1" in text for text in tcp_inputs)
+    (over_http,) = re.findall(r"http \{([^}]*)\}", pipeline)
+    assert re.findall(r"(\w+) => (\S+)", over_http)[1:] == [
+        ("ecs_compatibility", "disabled"),
+        ("remote_host_target_field", '"[@metadata][from]"'),
+        ("request_headers_target_field", '"[@metadata][headers]"'),
+    ]
+
+
+def test_only_what_has_all_that_our_events_have_is_taken_for_one_of_them(pipeline):
+    (condition,) = re.findall(r"if (.*) \{\s+mutate \{ add_field .*%\{id\}", pipeline)
+    fields = re.fullmatch(r"\[(\w+)\] and \[(\w+)\] and \[(\w+)\] and \[(\w+)\]", condition).groups()
+    assert set(fields) == {"id", "kind", "createTime", "body"}
+    assert set(fields) <= document(record(1)).keys()
 
 
 # HTTP
@@ -236,8 +357,9 @@ class Input(http.server.BaseHTTPRequestHandler):
 
     def do_POST(self):
         body = self.rfile.read(int(self.headers["Content-Length"]))
-        self.server.requests.append((self.path, dict(self.headers), json.loads(body)))
-        status = self.server.statuses.pop(0) if self.server.statuses else 200
+        events = json.loads(body)
+        self.server.requests.append((self.path, dict(self.headers), events))
+        status = self.server.judge(events) or (self.server.statuses.pop(0) if self.server.statuses else 200)
         if status == "vanish":
             self.close_connection = True
             return
@@ -261,6 +383,7 @@ def inputs():
     def start(elsewhere=""):
         server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Input)
         server.requests, server.statuses, server.elsewhere, server.wait = [], [], elsewhere, None
+        server.judge = lambda _events: None
         threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True).start()
         servers.append(server)
         return server
@@ -288,7 +411,7 @@ def test_a_batch_is_one_array_and_taken_at_any_2xx(inputs):
     assert others == [document(record(3))]
 
 
-@pytest.mark.parametrize("status", [429, 500, 503, 504, "vanish"])
+@pytest.mark.parametrize("status", [408, 429, 500, 503, 504, "vanish"])
 def test_an_answer_to_try_later_is_no_acknowledgement(inputs, status):
     server = inputs()
     server.statuses = [status]
@@ -307,7 +430,7 @@ def test_how_much_later_an_input_wants_to_be_tried_is_told(inputs, status, wait,
     assert {name: value for name, value in caught.value.details.items() if name == "retry_after_s"} == told
 
 
-@pytest.mark.parametrize("status", [401, 403, 404, 405])
+@pytest.mark.parametrize("status", [401, 403, 404, 405, 411])
 def test_an_answer_that_a_person_must_mend_is_told(inputs, status):
     server = inputs()
     server.statuses = [status]
@@ -333,3 +456,82 @@ def test_a_batch_that_is_too_large_goes_in_halves(inputs):
     server.statuses = [413, 413]
     assert over_http(server).put([record(seq) for seq in range(1, 5)]) == []
     assert [len(events) for _, _, events in server.requests] == [4, 2, 1, 1, 2]
+
+
+@pytest.mark.parametrize("status", [400, 413, 422])
+@pytest.mark.parametrize("others", [[], [1, 2, 4, 5]])
+def test_a_record_that_is_refused_is_rejected_alone_with_the_status(inputs, status, others):
+    server = inputs()
+    server.judge = lambda events: status if any(event["body"]["n"] == 3 for event in events) else None
+    batch = [record(seq) for seq in sorted([3, *others])]
+    (rejected,) = over_http(server).put(batch)
+    assert rejected.record.body["n"] == 3
+    assert rejected.reason == f"logstash+http://127.0.0.1:{server.server_port}/ refuses it: status {status}"
+    taken = [event["body"]["n"] for _, _, events in server.requests for event in events if not server.judge(events)]
+    assert taken == others
+
+
+def test_two_kinds_of_refusal_are_told_of_each_record(inputs):
+    server = inputs()
+    bad = record(2, body={"text": "\udcff"})
+    server.judge = lambda events: 413 if any(event["body"].get("n") == 3 for event in events) else None
+    reasons = [rejected.reason for rejected in over_http(server).put([record(1), bad, record(3)])]
+    assert len(reasons) == 2
+    assert "no JSON can hold it" in reasons[0]
+    assert "status 413" in reasons[1]
+
+
+@pytest.mark.parametrize("status", [400, 413, 422])
+@pytest.mark.parametrize("count", [1, 1000])
+def test_what_refuses_whatever_comes_is_no_logstash_and_makes_no_dead_letters(inputs, status, count):
+    server = inputs()
+    server.judge = lambda _events: status
+    with pytest.raises(ConfigError, match=rf"refuses a batch of nothing, too \(status {status}\); mend url"):
+        over_http(server).put([record(seq) for seq in range(count)])
+    assert len(server.requests) < 15
+    assert server.requests[-1][2] == []
+
+
+def test_one_that_cannot_say_whether_it_is_the_record_is_asked_again_later(inputs):
+    server = inputs()
+    server.judge = lambda events: 422 if events else 503
+    with pytest.raises(StoreUnavailable, match="status 503"):
+        over_http(server).put([record(1)])
+
+
+def dripping(before, drop):
+    """Serve HTTP to one client: `before`, and then `drop` again and again."""
+    listener = socket.create_server(("127.0.0.1", 0))
+
+    def serve():
+        with listener, listener.accept()[0] as connection:
+            connection.recv(65536)
+            connection.sendall(before)
+            try:
+                while not ended.wait(0.01):
+                    connection.sendall(drop)
+            except OSError:
+                return
+
+    ended = threading.Event()
+    threading.Thread(target=serve, daemon=True).start()
+    return listener.getsockname()[1], ended
+
+
+@pytest.mark.parametrize("before", [b"", b"HTTP/1.1 200 OK\r\nX: ", b"HTTP/1.1 200 OK\r\n\r\n"])
+@pytest.mark.parametrize(
+    ("name", "limit", "told"), [("ANSWER_S", 0.3, "more than 0.3 seconds"), ("ANSWER_BYTES", 50, "more than 50 bytes")]
+)
+def test_an_answer_that_drips_is_read_neither_for_ever_nor_without_end(monkeypatch, before, name, limit, told):
+    monkeypatch.setattr(logstash, name, limit)
+    port, ended = dripping(before, b"x")
+    with pytest.raises(StoreUnavailable, match=f"an answer of {told}; the batch is sent again"):
+        opened(f"logstash+http://127.0.0.1:{port}").put([record(1)])
+    ended.set()
+
+
+def test_who_answers_before_all_has_come_and_hangs_up_is_heard():
+    with plain_server(b"HTTP/1.1 403 Forbidden\r\nContent-Length: 0\r\n\r\n") as port:
+        store = opened(f"logstash+http://127.0.0.1:{port}")
+        with pytest.raises(ConfigError, match="status 403"):
+            store.put([record(seq, body={"text": "x" * 1000}) for seq in range(1, 8000)])
