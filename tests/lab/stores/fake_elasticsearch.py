@@ -25,6 +25,8 @@ class Fake(http.server.ThreadingHTTPServer):
     Attributes:
         requests: (method, path, headers, body) of each, in order.
         documents: {index: {id: source}}; nodes that share it are a cluster.
+        templates: {name: body}.
+        made: {index: what it was made with}, for those that were made before their first document.
         answer: asked first with (method, path, body); gives (status, headers, text) or None for the usual answer.
         item: asked for each document of a bulk with (index, id, source); gives an item's result, or None.
     """
@@ -38,6 +40,7 @@ class Fake(http.server.ThreadingHTTPServer):
         self.version = ROOT[version] if isinstance(version, str) else version
         self.requests = []
         self.templates = {}
+        self.made = {}
         self.documents = {} if documents is None else documents
         self.answer = lambda *_asked: None
         self.item = lambda *_document: None
@@ -70,7 +73,9 @@ class Fake(http.server.ThreadingHTTPServer):
         if path == "/":
             return 200, {"version": self.version, "tagline": "You Know, for Search"}
         if path.startswith("/_index_template/"):
-            return self._template(method, path.rpartition("/")[2], body)
+            return self._template(method, path.removeprefix("/_index_template/"), body)
+        if path.endswith("/_mapping"):
+            return self._mapping(path.split("/")[1])
         if path.startswith("/_bulk"):
             return 200, self.bulk(body)
         if path.startswith("/_mget"):
@@ -80,9 +85,23 @@ class Fake(http.server.ThreadingHTTPServer):
             return 200, {"_shards": {"failed": 0}}
         if "/_search" in path:
             return 200, self._search()
+        if method == "PUT" and path.count("/") == 1:
+            self.made[path[1:]] = json.loads(body)
+            return 200, {"acknowledged": True}
         return 404, {"error": {"type": "no_such_path", "reason": path}}
 
+    def _mapping(self, names):
+        if "*" in names:
+            return 200, {name: {"mappings": made.get("mappings", {})} for name, made in self.made.items()}
+        if names not in self.made:
+            return 404, {"error": {"type": "index_not_found_exception", "reason": names}}
+        given = [template["template"]["mappings"] for template in self.templates.values()]
+        return 200, {names: {"mappings": {**(given[0] if given else {}), **self.made[names].get("mappings", {})}}}
+
     def _template(self, method, name, body):
+        if name.startswith("_simulate_index/"):
+            [*_, made] = [{}, *({"template": template["template"]} for template in self.templates.values())]
+            return 200, made
         if method == "PUT":
             self.templates[name] = json.loads(body)
             return 200, {"acknowledged": True}

@@ -74,10 +74,13 @@ def test_elasticsearch_is_spoken_to_in_its_own_terms(stores, version):
     fields = fake.templates["ave"]["template"]["mappings"]["properties"]
     assert fields["body"] == {"type": "flattened", "ignore_above": 8191}
     assert "flat_object" not in json.dumps(fake.templates)
-    assert [(action, path) for action, path, *_ in fake.requests[:4]] == [
+    assert [(action, path) for action, path, *_ in fake.requests[:7]] == [
         ("GET", "/"),
         ("GET", "/_index_template/ave"),
         ("PUT", "/_index_template/ave"),
+        ("GET", "/ave-2025.11/_mapping"),
+        ("PUT", "/ave-2025.11"),
+        ("GET", "/ave-2025.11/_mapping"),
         ("POST", "/_bulk"),
     ]
     for method, _, headers, _ in fake.requests:
@@ -303,7 +306,9 @@ def test_a_reader_changes_nothing(fake):
     assert list(reader.find(Query())) == []
     with pytest.raises(UsageError, match="was opened for reading only"):
         reader.put([record(1)])
-    assert {path for _, path, *_ in fake.requests} == {"/ave-*/_refresh", "/ave-*/_search"}
+    assert {path for _, path, *_ in fake.requests} == {
+        f"/ave-20*,ave-undated/{what}" for what in ("_refresh", "_search")
+    }
     reader.close()
 
 
@@ -491,7 +496,8 @@ def test_an_answer_that_trickles_is_waited_for_so_long_and_no_longer(fake, store
         ("elasticsearch://a.example,b.example:9201/lab", ["https://a.example:9200", "https://b.example:9201"], "lab"),
         ("elasticsearch://[::1]:9201/lab/", ["http://[::1]:9201"], "lab"),
         ("elasticsearch://[2001:db8::1]", ["https://[2001:db8::1]:9200"], "ave"),
-        ("elasticsearch+https://localhost", ["https://localhost:9200"], "ave"),
+        ("elasticsearch+https://localhost", ["https://localhost:443"], "ave"),
+        ("elasticsearch+https://a.example,b.example:9200", ["https://a.example:443", "https://b.example:9200"], "ave"),
         ("elasticsearch+http://search.example?insecure=true", ["http://search.example:9200"], "ave"),
         ("elasticsearch://search.example?insecure=true", ["http://search.example:9200"], "ave"),
         ("elasticsearch://127.0.0.1.example.org", ["https://127.0.0.1.example.org:9200"], "ave"),
@@ -514,6 +520,7 @@ def test_a_url_says_where_the_nodes_are_and_whether_tls_is_spoken(url, nodes, pr
         ("elasticsearch://host/Lab", r'the prefix must be of small letters, digits, "-", "_" and ".", found "Lab"'),
         ("elasticsearch://host?locust=a,b", "the locust must be"),
         ("elasticsearch://host?replicas=many", 'replicas must be from 0 to 9, found "many"'),
+        ("elasticsearch+https://host/behind/a/path", 'the prefix must be of small .*found "behind/a/path"'),
         ("elasticsearch://host?insecure=yes", 'insecure must be true or false, found "yes"'),
         ("elasticsearch://host?tls=/nowhere.pem", "there is no file /nowhere.pem"),
         ("elasticsearch://host?shards=3", "none but the options insecure, locust, replicas, template, tls"),

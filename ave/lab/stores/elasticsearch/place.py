@@ -10,12 +10,14 @@ from urllib.parse import parse_qsl, unquote
 import msgspec
 
 from ave.exceptions import ConfigError
-from ave.lab.stores.elasticsearch.templates import LOCUST
+from ave.lab.stores.elasticsearch.templates import LOCUST, patterns
 from ave.tls import is_loopback
 
 __all__ = ["PORT", "Place"]
 
+#: Where such servers listen unless a URL says it; and where those do that are given as `https://` without a port.
 PORT = 9200
+HTTPS_PORT = 443
 
 _OPTIONS = ("insecure", "locust", "replicas", "template", "tls")
 
@@ -61,13 +63,14 @@ class Place(msgspec.Struct, frozen=True):
         options = _options(shown, query)
         insecure = options.get("insecure") == "true"
         secure = _is_secure(shown, scheme, hosts, options, insecure=insecure)
+        port = HTTPS_PORT if scheme.endswith("+https") else PORT
         ca = options.get("tls", "system")
         if ca != "system" and not os.path.isfile(ca):
             raise ConfigError(f"{shown}: there is no file {ca}; tls must be a file of certificates, or system")
         return cls(
-            nodes=tuple(_node(shown, host, "https" if secure else "http") for host in hosts.split(",")),
+            nodes=tuple(_node(shown, host, "https" if secure else "http", port) for host in hosts.split(",")),
             user=unquote(user),
-            password=unquote(password),
+            password=_password(shown, unquote(user), unquote(password)),
             verify=not insecure if ca == "system" or insecure else ca,
             prefix=_name(shown, "prefix", prefix.strip("/") or "ave"),
             locust=_name(shown, "locust", options.get("locust", LOCUST)),
@@ -75,6 +78,11 @@ class Place(msgspec.Struct, frozen=True):
             keeps_template=options.get("template") == "keep",
             insecure=insecure,
         )
+
+    @property
+    def indices(self) -> str:
+        """What means all our indices in a path."""
+        return ",".join(patterns(self.prefix))
 
     def __repr__(self) -> str:
         return f"{','.join(self.nodes)}/{self.prefix}"
@@ -100,8 +108,14 @@ def _is_secure(shown: str, scheme: str, hosts: str, options: dict[str, str], *, 
     return not (scheme.endswith("+http") or is_local or insecure)
 
 
-def _node(shown: str, host: str, scheme: str) -> str:
-    name, port = _divided(host)
+def _password(shown: str, user: str, password: str) -> str:
+    if not user and not (password.isascii() and password.isprintable()):
+        raise ConfigError(f"{shown}: that is no API key; give it as the server does (`encoded`)")
+    return password
+
+
+def _node(shown: str, host: str, scheme: str, default: int) -> str:
+    name, port = _divided(host, default)
     if not re.fullmatch(r"[\w.-]+|\[[0-9A-Fa-f:.]+\]", name) or not port.isascii() or not port.isdigit():
         raise ConfigError(f'{shown} must be {_FORM}; "{host}" is no host')
     if not 0 < int(port) < 65536:
@@ -109,9 +123,9 @@ def _node(shown: str, host: str, scheme: str) -> str:
     return f"{scheme}://{name}:{port}"
 
 
-def _divided(host: str) -> tuple[str, str]:
+def _divided(host: str, default: int = PORT) -> tuple[str, str]:
     name, mark, port = host.rpartition(":")
-    return (name, port) if mark and not host.endswith("]") else (host, str(PORT))
+    return (name, port) if mark and not host.endswith("]") else (host, str(default))
 
 
 def _name(shown: str, what: str, name: str) -> str:
