@@ -33,11 +33,12 @@ class Fake(http.server.ThreadingHTTPServer):
 
     daemon_threads = True
 
-    def __init__(self, version="8", documents=None, context=None):
+    def __init__(self, version="8", documents=None, context=None, tagline="You Know, for Search"):
         super().__init__(("127.0.0.1", 0), _Handler)
         if context:
             self.socket = context.wrap_socket(self.socket, server_side=True)
         self.version = ROOT[version] if isinstance(version, str) else version
+        self.tagline = tagline
         self.requests = []
         self.templates = {}
         self.made = {}
@@ -71,7 +72,7 @@ class Fake(http.server.ThreadingHTTPServer):
     def usual(self, method, path, body):
         """Return (status, content) as the real one would."""
         if path == "/":
-            return 200, {"version": self.version, "tagline": "You Know, for Search"}
+            return 200, {"version": self.version, "tagline": self.tagline}
         if path.startswith("/_index_template/"):
             return self._template(method, path.removeprefix("/_index_template/"), body)
         if path.endswith("/_mapping"):
