@@ -26,7 +26,7 @@ class Fake(http.server.ThreadingHTTPServer):
         requests: (method, path, headers, body) of each, in order.
         documents: {index: {id: source}}; nodes that share it are a cluster.
         templates: {name: body}.
-        made: {index: what it was made with}, for those that were made before their first document.
+        made: {index: {"mappings": ...}}, for those that were made before their first document.
         answer: asked first with (method, path, body); gives (status, headers, text) or None for the usual answer.
         item: asked for each document of a bulk with (index, id, source); gives an item's result, or None.
     """
@@ -87,22 +87,24 @@ class Fake(http.server.ThreadingHTTPServer):
         if "/_search" in path:
             return 200, self._search()
         if method == "PUT" and path.count("/") == 1:
-            self.made[path[1:]] = json.loads(body)
+            self.made[path[1:]] = {"mappings": {**self._given().get("mappings", {}), **json.loads(body)["mappings"]}}
             return 200, {"acknowledged": True}
         return 404, {"error": {"type": "no_such_path", "reason": path}}
 
     def _mapping(self, names):
         if "*" in names:
-            return 200, {name: {"mappings": made.get("mappings", {})} for name, made in self.made.items()}
+            return 200, self.made
         if names not in self.made:
             return 404, {"error": {"type": "index_not_found_exception", "reason": names}}
-        given = [template["template"]["mappings"] for template in self.templates.values()]
-        return 200, {names: {"mappings": {**(given[0] if given else {}), **self.made[names].get("mappings", {})}}}
+        return 200, {names: self.made[names]}
+
+    def _given(self):
+        """Return what the template gives to indices."""
+        return next((template["template"] for template in self.templates.values()), {})
 
     def _template(self, method, name, body):
         if name.startswith("_simulate_index/"):
-            [*_, made] = [{}, *({"template": template["template"]} for template in self.templates.values())]
-            return 200, made
+            return 200, {"template": self._given()} if self.templates else {}
         if method == "PUT":
             self.templates[name] = json.loads(body)
             return 200, {"acknowledged": True}

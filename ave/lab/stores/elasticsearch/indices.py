@@ -1,7 +1,7 @@
 """An index before its first record: made by us, and looked at, so that no document can ever add a field to it.
 
-A server makes an index that is not there as its template says, and where the template is gone, with a field for every
-key that comes. Enough keys, and the index takes and finds nothing any more.
+By itself a server makes an index as its template says, and where that is gone, with a field for every key that comes.
+Enough keys, and the index takes and finds nothing any more.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
 from ave.exceptions import ConfigError
+from ave.lab.stores.elasticsearch.installing import installed
 from ave.lab.stores.elasticsearch.wire import NotLetError, cure, reason
 
 if TYPE_CHECKING:
@@ -17,20 +18,15 @@ if TYPE_CHECKING:
 
 __all__ = ["check_all", "check_template", "ready"]
 
-#: The least with which an index is made where the template is somebody else's.
-STRICT = {"mappings": {"dynamic": "strict"}}
+#: What an index is made with, besides what its template says. More, such as an alias, would need more rights.
+_STRICT = {"mappings": {"dynamic": "strict"}}
 
 #: Given up before we give up.
 _MAKING = "?timeout=20s"
 
 
-def ready(cluster: Cluster, index: str, body: dict[str, Any]) -> None:
+def ready(cluster: Cluster, index: str) -> None:
     """Make an index, if it is not there, and see that it has our fields and takes no others.
-
-    Args:
-        cluster: where.
-        index: its name.
-        body: what it is made with, besides what templates say.
 
     Raises:
         ConfigError: there is none, or one that would take others; with the cure.
@@ -38,9 +34,11 @@ def ready(cluster: Cluster, index: str, body: dict[str, Any]) -> None:
     """
     if _is_there(cluster, index):
         return
+    # a month or more after it was installed the template may be gone
+    installed(cluster)
     if cluster.place.keeps_template:
         check_template(cluster, index)
-    made = cluster.ask("PUT", f"/{quote(index)}{_MAKING}", body)
+    made = cluster.ask("PUT", f"/{quote(index)}{_MAKING}", _STRICT)
     # another host may have been faster
     if not _is_there(cluster, index):
         words = f"status {made.status}, {reason(made.content.get('error'))}"

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from ave.exceptions import ConfigError, StoreUnavailable
-from ave.lab.stores.elasticsearch.indices import STRICT
 from ave.lab.stores.elasticsearch.templates import VERSION, mappings, template
 from ave.lab.stores.elasticsearch.wire import reason
 
@@ -47,11 +46,8 @@ class _Found(msgspec.Struct):
     index_templates: list[_Named] = []
 
 
-def installed(cluster: Cluster) -> dict[str, Any]:
+def installed(cluster: Cluster) -> None:
     """Install the template, or bring it up to date together with the indices that are there.
-
-    Returns:
-        What an index is to be made with.
 
     Raises:
         ConfigError: the server is too old, or what is there is newer or somebody else's.
@@ -60,7 +56,7 @@ def installed(cluster: Cluster) -> dict[str, Any]:
     flavour = _flavour(cluster)
     place = cluster.place
     if place.keeps_template:
-        return STRICT
+        return
     path = f"/_index_template/{place.prefix}"
     there = _template(cluster, cluster.ask("GET", path))
     if there and there.meta.get("by") != "ave-logging":
@@ -75,8 +71,6 @@ def installed(cluster: Cluster) -> dict[str, Any]:
         _done(cluster, "PUT", path, wanted)
     if there and there.version < VERSION:
         _done(cluster, "PUT", f"/{place.indices}/_mapping?ignore_unavailable=true", mappings(flavour))
-    made: dict[str, Any] = wanted["template"]
-    return made
 
 
 def _flavour(cluster: Cluster) -> str:

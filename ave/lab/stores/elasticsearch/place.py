@@ -70,7 +70,7 @@ class Place(msgspec.Struct, frozen=True):
         return cls(
             nodes=tuple(_node(shown, host, "https" if secure else "http", port) for host in hosts.split(",")),
             user=unquote(user),
-            password=_password(shown, unquote(user), unquote(password)),
+            password=unquote(password),
             verify=not insecure if ca == "system" or insecure else ca,
             prefix=_name(shown, "prefix", prefix.strip("/") or "ave"),
             locust=_name(shown, "locust", options.get("locust", LOCUST)),
@@ -106,12 +106,6 @@ def _is_secure(shown: str, scheme: str, hosts: str, options: dict[str, str], *, 
     if scheme.endswith("+http") and not is_local and not insecure:
         raise ConfigError(f"{shown} would be sent in clear text to another machine; use https, or add ?insecure=true")
     return not (scheme.endswith("+http") or is_local or insecure)
-
-
-def _password(shown: str, user: str, password: str) -> str:
-    if not user and not (password.isascii() and password.isprintable()):
-        raise ConfigError(f"{shown}: that is no API key; give it as the server does (`encoded`)")
-    return password
 
 
 def _node(shown: str, host: str, scheme: str, default: int) -> str:

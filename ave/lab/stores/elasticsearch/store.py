@@ -69,8 +69,8 @@ class ElasticsearchStore(Store):
         self.place = Place.of(url)
         self._readonly = readonly
         self._cluster = Cluster(self.place, quiet=readonly)
-        #: What indices are made with, once the template is installed; and those that are right.
-        self._body: dict[str, Any] | None = None
+        self._is_installed = False
+        #: The indices that are right.
         self._ready: set[str] = set()
 
     def put(self, batch: Sequence[Record]) -> list[Rejected]:
@@ -127,17 +127,18 @@ class ElasticsearchStore(Store):
     def close(self) -> None:
         """Close the connections; the next use opens others."""
         self._cluster.close()
-        self._body = None
+        self._is_installed = False
         self._ready.clear()
 
     # Putting
 
     def _make_ready(self, lines: list[Line]) -> None:
         """See to the template and to the indices, each once."""
-        if self._body is None:
-            self._body = installed(self._cluster)
+        if not self._is_installed:
+            installed(self._cluster)
+            self._is_installed = True
         for index in sorted({line.into for line in lines} - self._ready):
-            ready(self._cluster, index, self._body)
+            ready(self._cluster, index)
             self._ready.add(index)
 
     def _sorted_out(self, made: _Prepared) -> tuple[list[Line], list[Rejected]]:

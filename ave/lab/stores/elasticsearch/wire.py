@@ -169,6 +169,8 @@ def _session(place: Place) -> requests.Session:
     session.headers["Accept"] = _JSON
     if place.user:
         session.auth = HTTPBasicAuth(place.user.encode(), place.password.encode())
+    elif not (place.password.isascii() and place.password.isprintable()):
+        raise ConfigError(f"{place!r}: the API key has characters that none has; give it as the server does, `encoded`")
     elif place.password:
         session.headers["Authorization"] = f"ApiKey {place.password}"
     if place.insecure:
