@@ -218,11 +218,13 @@ def test_a_blocked_index_holds_the_queue_and_buries_nothing(store, server, name)
     assert len(found(store)) == 3
 
 
-def test_a_closed_index_is_for_a_person_to_open(store, server, name):
+def test_a_closed_index_is_for_a_person_to_open(store, stores, server, name):
     store.put([record(1)])
     requests.post(f"{server}/{name}-{MONTH}/_close", timeout=10).raise_for_status()
     with pytest.raises(ConfigError, match=r"takes no records: status 400, index_closed_exception: closed; see its"):
         store.put([record(2)])
+    with pytest.raises(ConfigError, match=r"takes no records: status 400, index_closed_exception: closed; see its"):
+        stores().put([record(2)])
     requests.post(f"{server}/{name}-{MONTH}/_open", timeout=10).raise_for_status()
     assert store.put([record(2)]) == []
 

@@ -74,7 +74,8 @@ def _is_there(cluster: Cluster, indices: str, options: str = "") -> bool:
     if answer.status == 404:
         return False
     if answer.status != 200:
-        raise ConfigError(f"{cluster.place!r} does not show {indices}: {reason(answer.content.get('error'))}")
+        words = f"status {answer.status}, {reason(answer.content.get('error'))}"
+        raise ConfigError(f"{cluster.place!r} does not show {indices}: {words}; {cure(words)}")
     wrong = sorted(name for name, made in answer.content.items() if not _is_strict(made))
     if wrong:
         raise ConfigError(
