@@ -6,6 +6,7 @@ from table import Mutant
 
 BULK = "ave/lab/stores/elasticsearch/bulk.py"
 LATER = "ave/lab/stores/later.py"
+INDICES = "ave/lab/stores/elasticsearch/indices.py"
 FIELDS = "ave/lab/stores/elasticsearch/fields.py"
 LOGSTASH = "ave/lab/stores/logstash.py"
 PLACE = "ave/lab/stores/elasticsearch/place.py"
@@ -39,6 +40,30 @@ SEARCH = [
         "    if status in {400, 401, 403, 404} and",
         "    if status in {401, 404} and",
         f"{TEST_WIRE} -k only_a_person",
+    ),
+    Mutant(
+        *("3.7", "what stands before the server makes dead letters", BULK),
+        "    if answer.status == 400 and kind and kind != _EITHER:\n",
+        "    if answer.status:\n",
+        f"{TEST_WIRE} -k stands_before",
+    ),
+    Mutant(
+        *("3.7", "a missing pipeline makes dead letters", BULK),
+        "        return again or _SURELY in",
+        "        return again or ' ' in",
+        f"{TEST_WIRE} -k buries_none",
+    ),
+    Mutant(
+        *("3.7", "an index that takes any field gets records", INDICES),
+        "    if wrong:\n",
+        "    if False:\n",
+        f"{TEST_WIRE} -k without_our_template",
+    ),
+    Mutant(
+        *("3.7", "a template that is gone is not missed when the next month begins", INDICES),
+        "    installed(cluster)\n",
+        "",
+        f"{TEST_WIRE} -k gone_by_then",
     ),
     Mutant(
         *("R12", "nodes that cannot work are asked again before they want to be", WIRE),

@@ -135,6 +135,8 @@ class _LogstashStore(Store):
         except OSError as error:
             # an input for lines without TLS waits for the end of the first one
             raise StoreUnavailable(f"{self._server.place}: {error}; perhaps that input has no TLS") from error
+        except Exception as error:
+            raise unopened(self._server.place, error) from error
 
     @abstractmethod
     def _send(self, events: list[_Event]) -> list[Rejected]:

@@ -25,19 +25,23 @@ class Fake(http.server.ThreadingHTTPServer):
     Attributes:
         requests: (method, path, headers, body) of each, in order.
         documents: {index: {id: source}}; nodes that share it are a cluster.
+        templates: {name: body}.
+        made: {index: {"mappings": ...}}, for those that were made before their first document.
         answer: asked first with (method, path, body); gives (status, headers, text) or None for the usual answer.
         item: asked for each document of a bulk with (index, id, source); gives an item's result, or None.
     """
 
     daemon_threads = True
 
-    def __init__(self, version="8", documents=None, context=None):
+    def __init__(self, version="8", documents=None, context=None, tagline="You Know, for Search"):
         super().__init__(("127.0.0.1", 0), _Handler)
         if context:
             self.socket = context.wrap_socket(self.socket, server_side=True)
         self.version = ROOT[version] if isinstance(version, str) else version
+        self.tagline = tagline
         self.requests = []
         self.templates = {}
+        self.made = {}
         self.documents = {} if documents is None else documents
         self.answer = lambda *_asked: None
         self.item = lambda *_document: None
@@ -68,9 +72,11 @@ class Fake(http.server.ThreadingHTTPServer):
     def usual(self, method, path, body):
         """Return (status, content) as the real one would."""
         if path == "/":
-            return 200, {"version": self.version, "tagline": "You Know, for Search"}
+            return 200, {"version": self.version, "tagline": self.tagline}
         if path.startswith("/_index_template/"):
-            return self._template(method, path.rpartition("/")[2], body)
+            return self._template(method, path.removeprefix("/_index_template/"), body)
+        if path.endswith("/_mapping"):
+            return self._mapping(path.split("/")[1])
         if path.startswith("/_bulk"):
             return 200, self.bulk(body)
         if path.startswith("/_mget"):
@@ -80,9 +86,25 @@ class Fake(http.server.ThreadingHTTPServer):
             return 200, {"_shards": {"failed": 0}}
         if "/_search" in path:
             return 200, self._search()
+        if method == "PUT" and path.count("/") == 1:
+            self.made[path[1:]] = {"mappings": {**self._given().get("mappings", {}), **json.loads(body)["mappings"]}}
+            return 200, {"acknowledged": True}
         return 404, {"error": {"type": "no_such_path", "reason": path}}
 
+    def _mapping(self, names):
+        if "*" in names:
+            return 200, self.made
+        if names not in self.made:
+            return 404, {"error": {"type": "index_not_found_exception", "reason": names}}
+        return 200, {names: self.made[names]}
+
+    def _given(self):
+        """Return what the template gives to indices."""
+        return next((template["template"] for template in self.templates.values()), {})
+
     def _template(self, method, name, body):
+        if name.startswith("_simulate_index/"):
+            return 200, {"template": self._given()} if self.templates else {}
         if method == "PUT":
             self.templates[name] = json.loads(body)
             return 200, {"acknowledged": True}

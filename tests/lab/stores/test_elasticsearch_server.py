@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import requests
 
-from ave.exceptions import ConfigError, StoreUnavailable
+from ave.exceptions import ConfigError
 from ave.lab.stores import open_store
 from ave.lab.stores.elasticsearch import templates
 from ave.lab.stores.elasticsearch.fields import FIELDS
@@ -211,20 +211,36 @@ def test_a_blocked_index_holds_the_queue_and_buries_nothing(store, server, name)
         requests.put(f"{server}/{name}-{MONTH}/_settings", json=settings, timeout=10).raise_for_status()
 
     block(True)
-    with pytest.raises(StoreUnavailable, match="cluster_block_exception"):
+    with pytest.raises(ConfigError, match=r"FORBIDDEN/8/index write.*end that policy, and remove the block"):
         store.put([record(2), record(3)])
     block(False)
     assert store.put([record(2), record(3)]) == []
     assert len(found(store)) == 3
 
 
-def test_a_closed_index_is_for_a_person_to_open(store, server, name):
+def test_a_closed_index_is_for_a_person_to_open(store, stores, server, name):
     store.put([record(1)])
     requests.post(f"{server}/{name}-{MONTH}/_close", timeout=10).raise_for_status()
     with pytest.raises(ConfigError, match=r"takes no records: status 400, index_closed_exception: closed; see its"):
         store.put([record(2)])
+    with pytest.raises(ConfigError, match=r"takes no records: status 400, index_closed_exception: closed; see its"):
+        stores().put([record(2)])
     requests.post(f"{server}/{name}-{MONTH}/_open", timeout=10).raise_for_status()
     assert store.put([record(2)]) == []
+
+
+def test_a_pipeline_that_is_gone_is_for_a_person_to_mend(store, server, name):
+    store.put([record(1)])
+
+    def pipeline(which):
+        settings = {"index.default_pipeline": which}
+        requests.put(f"{server}/{name}-{MONTH}/_settings", json=settings, timeout=10).raise_for_status()
+
+    pipeline("gone")
+    with pytest.raises(ConfigError, match=r"pipeline with id \[gone\] does not exist"):
+        store.put([record(2), record(3)])
+    pipeline(None)
+    assert store.put([record(2), record(3)]) == []
 
 
 def test_an_index_where_the_alias_is_to_be_is_told(stores, server, name):
@@ -245,7 +261,10 @@ def test_the_template_is_installed_once_and_known_again(stores, server, name):
     [there] = requests.get(f"{server}/_index_template/{name}", timeout=10).json()["index_templates"]
     assert there["index_template"]["version"] == templates.VERSION
     assert there["index_template"]["_meta"]["by"] == "ave-logging"
+    before = requests.get(f"{server}/_cluster/state/metadata?filter_path=metadata.version", timeout=10).json()
     assert stores().put([record(2)]) == []
+    after = requests.get(f"{server}/_cluster/state/metadata?filter_path=metadata.version", timeout=10).json()
+    assert before == after
 
 
 def test_an_older_template_is_brought_up_to_date_with_the_indices_there_are(stores, server, name, monkeypatch):
@@ -275,6 +294,57 @@ def test_an_administrators_template_is_kept(stores, server, name):
     assert stores("&template=keep").put([record(1, "verdict", {"name": "t"})]) == []
     [there] = requests.get(f"{server}/_index_template/{name}", timeout=10).json()["index_templates"]
     assert there["index_template"]["_meta"] == {"by": "the administrator"}
+
+
+def test_without_an_administrators_template_no_index_is_made(stores, server, name):
+    store = stores("&template=keep")
+    for ask in (lambda: store.put([record(1)]), store.probe):
+        with pytest.raises(ConfigError, match="no template that gives"):
+            ask()
+    assert requests.head(f"{server}/{name}-{MONTH}", timeout=10).status_code == 404
+
+
+def test_no_month_takes_any_field_though_the_template_is_gone_by_then(store, server, name):
+    store.put([record(1)])
+    requests.delete(f"{server}/_index_template/{name}", timeout=10).raise_for_status()
+    assert store.put([record(2, body={f"k{n}": n for n in range(30)}, time=TIME + 60 * 86_400 * 10**9)]) == []
+    assert properties(server, f"{name}-2026.01") == properties(server, f"{name}-{MONTH}")
+    assert len(found(store)) == 2
+
+
+def test_an_index_that_takes_any_field_gets_no_record(store, server, name):
+    requests.put(f"{server}/{name}-2026.01", timeout=10).raise_for_status()
+    with pytest.raises(ConfigError, match=f"the index {name}-2026.01 was made without our template"):
+        store.probe()
+    with pytest.raises(ConfigError, match=f"the index {name}-2026.01 was made without our template"):
+        store.put([record(1, time=TIME + 60 * 86_400 * 10**9)])
+
+
+def test_two_labs_may_have_prefixes_that_begin_alike(stores, server, url, name):
+    stores().put([record(1)])
+    other = open_store(url.replace(name, f"{name}-two"), "/nowhere", KINDS)
+    try:
+        assert other.put([record(2)]) == []
+        assert found(other) == [record(2)]
+        assert found(stores()) == [record(1)]
+    finally:
+        other.close()
+        requests.delete(f"{server}/{name}-two-*", timeout=10)
+        requests.delete(f"{server}/_index_template/{name}-two", timeout=10)
+
+
+@pytest.mark.skipif(servers_opensearch.PROGRAM.name != "opensearch", reason="OpenSearch 2 can")
+def test_an_opensearch_that_passes_itself_off_as_elasticsearch_is_served(store, server):
+    def pretend(value):
+        body = {"persistent": {"compatibility.override_main_response_version": value}}
+        requests.put(f"{server}/_cluster/settings", json=body, timeout=10).raise_for_status()
+
+    pretend(True)
+    try:
+        assert requests.get(server, timeout=10).json()["version"]["number"] == "7.10.2"
+        assert store.put([record(1)]) == []
+    finally:
+        pretend(None)
 
 
 @pytest.mark.parametrize("flavour", templates.FLAT)

@@ -9,6 +9,7 @@ import datetime as dt
 import json
 import ssl
 from email.utils import format_datetime
+from re import escape
 
 import pytest
 import trustme
@@ -20,7 +21,7 @@ from ave.lab.stores.elasticsearch.documents import record_of
 from ave.lab.stores.elasticsearch.place import Place
 from ave.record import KINDS, Query
 from tests.lab.stores.fake_elasticsearch import Fake, serving
-from tests.lab.stores.samples import GUID, record
+from tests.lab.stores.samples import GUID, TIME, record
 from tests.system.proxy import Fault, Proxy
 
 
@@ -74,10 +75,15 @@ def test_elasticsearch_is_spoken_to_in_its_own_terms(stores, version):
     fields = fake.templates["ave"]["template"]["mappings"]["properties"]
     assert fields["body"] == {"type": "flattened", "ignore_above": 8191}
     assert "flat_object" not in json.dumps(fake.templates)
-    assert [(action, path) for action, path, *_ in fake.requests[:4]] == [
+    assert [(action, path) for action, path, *_ in fake.requests[:9]] == [
         ("GET", "/"),
         ("GET", "/_index_template/ave"),
         ("PUT", "/_index_template/ave"),
+        ("GET", "/ave-2025.11/_mapping"),
+        ("GET", "/"),
+        ("GET", "/_index_template/ave"),
+        ("PUT", "/ave-2025.11"),
+        ("GET", "/ave-2025.11/_mapping"),
         ("POST", "/_bulk"),
     ]
     for method, _, headers, _ in fake.requests:
@@ -105,6 +111,107 @@ def test_each_document_is_created_under_its_id_in_the_index_of_its_month(fake, s
     stores(fake, more="/lab").put([record(1), record(2)])
     [lines] = bulks(fake)
     assert lines[::2] == [{"create": {"_index": "lab-2025.11", "_id": record(seq).id}} for seq in (1, 2)]
+
+
+def test_an_opensearch_that_passes_itself_off_as_elasticsearch_is_known_by_its_tagline(stores):
+    fake = Fake(
+        {"number": "7.10.2", "build_flavor": "default"}, tagline="The OpenSearch Project: https://opensearch.org/"
+    )
+    with serving(fake):
+        stores(fake).put([record(1)])
+    assert fake.templates["ave"]["template"]["mappings"]["properties"]["body"] == {"type": "flat_object"}
+
+
+# Templates and indices
+
+
+def writes(fake):
+    """What was changed, but for documents."""
+    return [path for method, path, *_ in fake.requests if method == "PUT"]
+
+
+def test_an_index_is_made_with_our_fields_though_the_template_is_gone_by_then(fake, stores):
+    store = stores(fake)
+    store.put([record(1)])
+    wanted = {"mappings": fake.templates.pop("ave")["template"]["mappings"]}
+    store.put([record(2, time=TIME + 60 * 86_400 * 10**9), record(3)])
+    assert fake.made == {"ave-2025.11": wanted, "ave-2026.01": wanted}
+    assert wanted["mappings"]["dynamic"] == "strict"
+    store.put([record(4)])
+    template = "/_index_template/ave"
+    assert writes(fake) == [template, "/ave-2025.11", template, "/ave-2026.01"], "each once"
+
+
+@pytest.mark.parametrize(
+    "mappings",
+    [{}, {"dynamic": "true", "properties": {"ave": {}}}, {"properties": {"ave": {}}}, {"dynamic": "strict"}],
+)
+def test_an_index_that_was_made_without_our_template_gets_nothing(fake, stores, mappings):
+    store = stores(fake)
+    store.put([record(1)])
+    store.close()
+    fake.templates.clear()
+    fake.made = {"ave-2025.11": {"mappings": mappings}}
+    for ask in (lambda: store.put([record(2)]), store.probe):
+        with pytest.raises(ConfigError, match=r"the index ave-2025.11 was made without our template.*and delete it"):
+            ask()
+    assert len(bulks(fake)) == 1
+
+
+def test_without_an_administrators_template_nothing_is_stored_and_nothing_made(fake, stores):
+    store = stores(fake, more="?template=keep")
+    for ask in (lambda: store.put([record(1)]), store.probe):
+        with pytest.raises(ConfigError, match="install the file of etc/elasticsearch by PUT _index_template/ave"):
+            ask()
+    assert writes(fake) == bulks(fake) == []
+    stores(fake).put([record(1)])
+    store.probe()
+    assert store.put([record(2)]) == []
+
+
+def test_who_may_not_look_at_templates_makes_an_index_that_takes_no_field(fake, stores):
+    fake.answer = lambda _method, path, _body: (403, {}, b"{}") if "_simulate_index" in path else None
+    store = stores(fake, more="?template=keep")
+    store.probe()
+    with pytest.raises(ConfigError, match=r"the index ave-2025.11 was made without our template"):
+        store.put([record(1)])
+    assert fake.made == {"ave-2025.11": {"mappings": {"dynamic": "strict"}}}
+    assert bulks(fake) == []
+
+
+def test_an_index_that_cannot_be_made_is_told_with_the_reason(fake, stores):
+    error = {"error": {"type": "validation_exception", "reason": "this cluster has 1000 shards"}}
+    fake.answer = lambda _method, path, _body: (400, {}, json.dumps(error).encode()) if path == "/ave-2025.11" else None
+    with pytest.raises(ConfigError, match=r"has no index ave-2025.11, and we cannot make it: .*1000 shards; see its"):
+        stores(fake).put([record(1)])
+
+
+@pytest.mark.parametrize(
+    "text",
+    ['{"index_templates": [{"name": "ave"}]}', '{"index_templates": {}}', '{"index_templates": [[]]}',
+     '{"index_templates": [{"index_template": {"version": "new"}}]}'],
+)  # fmt: skip
+def test_a_template_that_is_told_in_no_known_form_buries_nothing(fake, stores, text):
+    fake.answer = lambda _method, path, _body: (200, {}, text.encode()) if "_index_template" in path else None
+    with pytest.raises(StoreUnavailable, match="does not say which template it has"):
+        stores(fake).put([record(1)])
+
+
+def test_copies_that_are_wanted_later_are_those_of_the_indices_from_then_on(fake, stores):
+    stores(fake).put([record(1)])
+    for more, copies in (("?replicas=0", {"number_of_replicas": 0}), ("", {"auto_expand_replicas": "0-1"})):
+        stores(fake, more=more).put([record(2)])
+        assert copies.items() <= fake.templates["ave"]["template"]["settings"]["index"].items()
+    assert fake.templates["ave"]["index_patterns"] == ["ave-20*", "ave-undated"]
+    stores(fake).put([record(3)])
+    assert writes(fake).count("/_index_template/ave") == 3
+
+
+def test_a_template_with_wider_patterns_is_narrowed(fake, stores):
+    stores(fake).put([record(1)])
+    fake.templates["ave"]["index_patterns"] = ["ave-*"]
+    stores(fake).put([record(2)])
+    assert fake.templates["ave"]["index_patterns"] == ["ave-20*", "ave-undated"]
 
 
 # Answers
@@ -174,6 +281,55 @@ def test_an_item_for_later_makes_the_whole_batch_come_again_and_is_stored_once(f
 def test_an_item_that_only_a_person_can_mend_holds_the_queue(fake, stores, status, kind):
     fake.item = lambda *_document: {"status": status, "error": {"type": kind, "reason": "no"}}
     with pytest.raises(ConfigError, match=f"takes no records: status {status}, {kind}: no; see its indices"):
+        stores(fake).put([record(1)])
+
+
+@pytest.mark.parametrize(
+    "reason",
+    [
+        "pipeline with id [gone] does not exist",
+        "no write index is defined for alias [ave-2025.11]",
+        "Limit of total fields [1000] has been exceeded",
+    ],
+)
+def test_an_argument_that_is_illegal_in_every_document_is_the_servers_and_buries_none(fake, stores, reason):
+    fake.item = lambda *_document: {"status": 400, "error": {"type": "illegal_argument_exception", "reason": reason}}
+    with pytest.raises(
+        ConfigError, match=f"takes no records: status 400, illegal_argument_exception: {escape(reason)}"
+    ):
+        stores(fake).put([record(1), record(2)])
+
+
+def test_an_argument_that_is_illegal_as_long_as_the_document_is_looked_at_is_the_documents(fake, stores):
+    error = {"type": "illegal_argument_exception", "reason": "a field is odd"}
+    fake.item = lambda _index, _id, source: {"status": 400, "error": error} if "body" in source else None
+    assert stores(fake).put([record(1)]) == []
+    assert kept(fake) == {record(1).id: record(1)}
+
+
+@pytest.mark.parametrize("block", ["FORBIDDEN/10/cluster create-index blocked", "FORBIDDEN/12/index read-only / allow"])
+def test_a_block_of_a_full_disk_is_for_later(fake, stores, block):
+    error = {"type": "cluster_block_exception", "reason": f"blocked by: [{block} (api)];"}
+    fake.item = lambda *_document: {"status": 403, "error": error}
+    with pytest.raises(StoreUnavailable, match=block):
+        stores(fake).put([record(1)])
+    fake.answer = lambda method, _path, _body: (
+        (403, {}, json.dumps({"error": error}).encode()) if method == "PUT" else None
+    )
+    with pytest.raises(StoreUnavailable, match=block):
+        stores(fake).put([record(1)])
+
+
+@pytest.mark.parametrize("block", ["FORBIDDEN/8/index write", "FORBIDDEN/5/index read-only", "FORBIDDEN/6/cluster"])
+def test_a_block_of_a_person_or_a_policy_is_told_with_the_cure(fake, stores, block):
+    error = {"type": "cluster_block_exception", "reason": f"blocked by: [{block} (api)];"}
+    fake.item = lambda *_document: {"status": 403, "error": error}
+    with pytest.raises(ConfigError, match=f"{block}.*end that policy, and remove the block"):
+        stores(fake).put([record(1)])
+    fake.answer = lambda _method, path, _body: (
+        (403, {}, json.dumps({"error": error}).encode()) if path == "/_bulk" else None
+    )
+    with pytest.raises(ConfigError, match=f"{block}.*end that policy, and remove the block"):
         stores(fake).put([record(1)])
 
 
@@ -275,6 +431,39 @@ def test_a_batch_that_is_refused_as_a_whole_goes_in_halves_until_the_guilty_one_
     assert len(bulks(fake)) <= 2 * 7 + 3
 
 
+@pytest.mark.parametrize(
+    ("status", "text"),
+    [
+        (404, "404 page not found"),
+        (404, '{"ok": false, "message": "Unknown resource."}'),
+        (404, '{"error": {"type": "no_such_path", "reason": "because"}}'),
+        (409, '{"error": "x"}'),
+        (400, '{"message": "no such backend"}'),
+        (400, '{"error": "bad gateway"}'),
+        (400, '{"error": {"type": "illegal_argument_exception", "reason": "unrecognized parameter"}}'),
+        (202, "{}"),
+    ],
+)
+def test_an_answer_of_what_stands_before_the_server_holds_the_queue_and_buries_nothing(fake, stores, status, text):
+    fake.answer = lambda _method, path, _body: (status, {}, text.encode()) if path == "/_bulk" else None
+    with pytest.raises(ConfigError, match=rf"answers status {status}.* to /_bulk; see what stands before it"):
+        stores(fake).put([record(1), record(2)])
+    assert len(bulks(fake)) == 1
+
+
+def test_a_record_that_is_too_large_for_what_stands_before_the_server_is_rejected(fake, stores):
+    fake.answer = lambda _method, path, _body: (413, {}, b"<html>") if path == "/_bulk" else None
+    [rejected] = stores(fake).put([record(1)])
+    assert rejected.reason == "status 413, too large"
+
+
+@pytest.mark.parametrize("error", ["a text", None, ["a list"]])
+def test_an_item_with_an_error_of_another_form_buries_nothing(fake, stores, error):
+    fake.item = lambda *_document: {"status": 400, "error": error}
+    with pytest.raises(ConfigError, match="takes no records: status 400"):
+        stores(fake).put([record(1)])
+
+
 def test_what_is_said_to_be_there_and_cannot_be_shown_is_not_stored_yet(fake, stores):
     fake.item = lambda *_document: {"status": 409, "error": {}}
     with pytest.raises(StoreUnavailable, match="does not show what it says is there"):
@@ -303,7 +492,9 @@ def test_a_reader_changes_nothing(fake):
     assert list(reader.find(Query())) == []
     with pytest.raises(UsageError, match="was opened for reading only"):
         reader.put([record(1)])
-    assert {path for _, path, *_ in fake.requests} == {"/ave-*/_refresh", "/ave-*/_search"}
+    assert {path for _, path, *_ in fake.requests} == {
+        f"/ave-20*,ave-undated/{what}" for what in ("_refresh", "_search")
+    }
     reader.close()
 
 
@@ -491,7 +682,8 @@ def test_an_answer_that_trickles_is_waited_for_so_long_and_no_longer(fake, store
         ("elasticsearch://a.example,b.example:9201/lab", ["https://a.example:9200", "https://b.example:9201"], "lab"),
         ("elasticsearch://[::1]:9201/lab/", ["http://[::1]:9201"], "lab"),
         ("elasticsearch://[2001:db8::1]", ["https://[2001:db8::1]:9200"], "ave"),
-        ("elasticsearch+https://localhost", ["https://localhost:9200"], "ave"),
+        ("elasticsearch+https://localhost", ["https://localhost:443"], "ave"),
+        ("elasticsearch+https://a.example,b.example:9200", ["https://a.example:443", "https://b.example:9200"], "ave"),
         ("elasticsearch+http://search.example?insecure=true", ["http://search.example:9200"], "ave"),
         ("elasticsearch://search.example?insecure=true", ["http://search.example:9200"], "ave"),
         ("elasticsearch://127.0.0.1.example.org", ["https://127.0.0.1.example.org:9200"], "ave"),
@@ -514,6 +706,7 @@ def test_a_url_says_where_the_nodes_are_and_whether_tls_is_spoken(url, nodes, pr
         ("elasticsearch://host/Lab", r'the prefix must be of small letters, digits, "-", "_" and ".", found "Lab"'),
         ("elasticsearch://host?locust=a,b", "the locust must be"),
         ("elasticsearch://host?replicas=many", 'replicas must be from 0 to 9, found "many"'),
+        ("elasticsearch+https://host/behind/a/path", 'the prefix must be of small .*found "behind/a/path"'),
         ("elasticsearch://host?insecure=yes", 'insecure must be true or false, found "yes"'),
         ("elasticsearch://host?tls=/nowhere.pem", "there is no file /nowhere.pem"),
         ("elasticsearch://host?shards=3", "none but the options insecure, locust, replicas, template, tls"),
@@ -525,6 +718,12 @@ def test_a_url_that_cannot_be_one_is_told_without_its_secrets(url, message):
     with pytest.raises(ConfigError, match=message) as caught:
         Place.of(f"{scheme}://lab:secret@{rest}")
     assert "secret" not in str(caught.value)
+
+
+@pytest.mark.parametrize("key", ["%E2%80%A6key", "a%0Ab", "caf%C3%A9"])
+def test_what_can_be_no_api_key_is_told(key):
+    with pytest.raises(ConfigError, match=r"https://host:9200/ave: the API key has characters that none has; give it"):
+        open_store(f"elasticsearch://:{key}@host", "/nowhere", KINDS)
 
 
 def test_copies_are_as_many_as_the_url_says(fake, stores):

@@ -8,19 +8,24 @@ import msgspec
 
 from ave.exceptions import ConfigError, StoreUnavailable
 from ave.lab.stores.elasticsearch.documents import record_of
-from ave.lab.stores.elasticsearch.wire import reason
+from ave.lab.stores.elasticsearch.wire import cure, is_passing, reason
 
 if TYPE_CHECKING:
-    from ave.lab.stores.elasticsearch.wire import Cluster
+    from ave.lab.stores.elasticsearch.wire import Answer, Cluster
     from ave.record import Record
 
 __all__ = ["Line", "Outcome", "create"]
 
 #: Refusals that are about the document; every other is about the index, and for a person to mend.
-_OF_THE_DOCUMENT = frozenset(("mapper_parsing_exception", "document_parsing_exception", "illegal_argument_exception"))
+_OF_THE_DOCUMENT = frozenset(("mapper_parsing_exception", "document_parsing_exception"))
+
+#: This may be either: a missing pipeline, or a value that no field takes. The latter is surely so with these words.
+_EITHER = "illegal_argument_exception"
+_SURELY = "immense term"
 
 #: The server is to give up, and say so, before we do; no part of its answer comes but what is looked at.
-_PATH = "/_bulk?timeout=20s&filter_path=items.*._id,items.*.status,items.*.error,error"
+_PATH = "/_bulk"
+_OPTIONS = "?timeout=20s&filter_path=items.*._id,items.*.status,items.*.error,error"
 
 
 class Line(NamedTuple):
@@ -46,8 +51,14 @@ class Outcome(NamedTuple):
     different: list[Record]
 
 
-def create(cluster: Cluster, lines: list[Line]) -> Outcome:
+def create(cluster: Cluster, lines: list[Line], *, again: bool = False) -> Outcome:
     """Create documents; those that are there already with the same content are stored, too.
+
+    Args:
+        cluster: where.
+        lines: what.
+        again: whether what is refused is offered once more with less in it. Then a refusal that may be about the
+            document, or about the server, is for that second time to tell.
 
     Raises:
         StoreUnavailable: some may be stored and some are not; offer all of them again.
@@ -55,16 +66,16 @@ def create(cluster: Cluster, lines: list[Line]) -> Outcome:
     """
     if not lines:
         return Outcome([], [])
-    answer = cluster.ask("POST", _PATH, b"".join(line.action() for line in lines))
+    answer = cluster.ask("POST", _PATH + _OPTIONS, b"".join(line.action() for line in lines))
     if answer.status != 200:
-        return _halved(cluster, lines, f"status {answer.status}, {reason(answer.content.get('error', 'too large'))}")
+        return _halved(cluster, lines, _refusal(cluster, answer), again=again)
     refused: list[tuple[Line, str]] = []
     there: list[Line] = []
     obstacle = ""
     for line, status, error in _results(cluster, lines, answer.content):
         if status == 409:
             there.append(line)
-        elif status == 400 and error.get("type") in _OF_THE_DOCUMENT:
+        elif status == 400 and _is_of_the_document(error, again=again):
             refused.append((line, reason(error)))
         elif status != 201:
             obstacle = obstacle or _obstacle(cluster, status, error)
@@ -73,12 +84,30 @@ def create(cluster: Cluster, lines: list[Line]) -> Outcome:
     return Outcome(refused, _different(cluster, there))
 
 
-def _halved(cluster: Cluster, lines: list[Line], why: str) -> Outcome:
+def _is_of_the_document(error: dict[str, Any], *, again: bool) -> bool:
+    if error.get("type") == _EITHER:
+        return again or _SURELY in str(error.get("reason"))
+    return error.get("type") in _OF_THE_DOCUMENT
+
+
+def _refusal(cluster: Cluster, answer: Answer) -> str:
+    """Return why a request was refused for what is in it; ConfigError if it was not read at all."""
+    error = answer.content.get("error")
+    kind = error.get("type") if isinstance(error, dict) else None
+    words = f"status {answer.status}{f', {reason(error)}' if error else ''}"
+    if answer.status == 413:
+        return words if kind else "status 413, too large"
+    if answer.status == 400 and kind and kind != _EITHER:
+        return words
+    raise ConfigError(f"{cluster.place!r} answers {words} to {_PATH}; see what stands before it")
+
+
+def _halved(cluster: Cluster, lines: list[Line], why: str, *, again: bool) -> Outcome:
     """Send in two parts what was refused as a whole: it is too much at once, or one of them is guilty."""
     if len(lines) == 1:
         return Outcome([(lines[0], why)], [])
     middle = len(lines) // 2
-    one, other = create(cluster, lines[:middle]), create(cluster, lines[middle:])
+    one, other = (create(cluster, part, again=again) for part in (lines[:middle], lines[middle:]))
     return Outcome(one.refused + other.refused, one.different + other.different)
 
 
@@ -86,7 +115,7 @@ def _results(cluster: Cluster, lines: list[Line], content: dict[str, Any]) -> li
     """Return status and error of each document; StoreUnavailable if not every one is answered for."""
     try:
         created = [item["create"] for item in content["items"]]
-        found = [(result["_id"], result["status"], result.get("error", {})) for result in created]
+        found = [(result["_id"], result["status"], _object(result.get("error", {}))) for result in created]
     except (KeyError, TypeError, AttributeError) as error:
         raise StoreUnavailable(f"{cluster.place!r} did not say what it did: {reason(content.get('error'))}") from error
     if [id_ for id_, _, _ in found] != [line.record.id for line in lines]:
@@ -94,12 +123,15 @@ def _results(cluster: Cluster, lines: list[Line], content: dict[str, Any]) -> li
     return [(line, status, error) for line, (_, status, error) in zip(lines, found, strict=True)]
 
 
+def _object(error: Any) -> dict[str, Any]:
+    return error if isinstance(error, dict) else {"reason": error}
+
+
 def _obstacle(cluster: Cluster, status: Any, error: dict[str, Any]) -> str:
     """Return why a document is for later; ConfigError if only a person can mend it."""
     words = f"status {status}, {reason(error)}"
-    # an index is blocked by its server when the disk is full, and freed again
-    if status in {400, 401, 403, 404} and error.get("type") != "cluster_block_exception":
-        raise ConfigError(f"{cluster.place!r} takes no records: {words}; see its indices and our rights")
+    if status in {400, 401, 403, 404} and not is_passing(words):
+        raise ConfigError(f"{cluster.place!r} takes no records: {words}; {cure(words)}")
     return words
 
 

@@ -71,7 +71,7 @@ def record_of(source: dict[str, Any]) -> Record | None:
 def month(time: int) -> str:
     """Return what the index of a time in nanoseconds is named after: its month, or `undated` for one out of our age.
 
-    So however strange times are, there are no more indices than a cluster can have.
+    So however strange times are, there are at most 1,201 indices.
     """
     return _month(time // _HOUR_NS)
 

@@ -10,7 +10,7 @@ import msgspec
 
 from ave import urls
 from ave.exceptions import ConfigError
-from ave.lab.stores.elasticsearch.templates import LOCUST
+from ave.lab.stores.elasticsearch.templates import LOCUST, patterns
 from ave.tls import is_loopback
 
 if TYPE_CHECKING:
@@ -18,7 +18,9 @@ if TYPE_CHECKING:
 
 __all__ = ["PORT", "Place"]
 
+#: Where such servers listen unless a URL says it; and where those do that are given as `https://` without a port.
 PORT = 9200
+HTTPS_PORT = 443
 
 _OPTIONS = ("insecure", "locust", "replicas", "template", "tls")
 
@@ -57,7 +59,8 @@ class Place(msgspec.Struct, frozen=True):
         """Read a URL; ConfigError says what it must be, without its secrets."""
         said = urls.read(url)
         options = said.options
-        hosts = [(f"[{name}]" if ":" in name else name) + f":{port or PORT}" for name, port in said.hosts]
+        usual = HTTPS_PORT if said.scheme.endswith("+https") else PORT
+        hosts = [(f"[{name}]" if ":" in name else name) + f":{port or usual}" for name, port in said.hosts]
         shown = f"{said.scheme}://{','.join(hosts)}/{said.path}"
         _check_options(shown, options)
         insecure = options.get("insecure") == "true"
@@ -76,6 +79,11 @@ class Place(msgspec.Struct, frozen=True):
             keeps_template=options.get("template") == "keep",
             insecure=insecure,
         )
+
+    @property
+    def indices(self) -> str:
+        """What means all our indices in a path."""
+        return ",".join(patterns(self.prefix))
 
     def __repr__(self) -> str:
         return f"{','.join(self.nodes)}/{self.prefix}"

@@ -7,11 +7,11 @@ moment of a crash, the same batch may come again. Nothing is stored before the s
 from __future__ import annotations
 
 import heapq
+import time
 from itertools import islice
 from typing import TYPE_CHECKING, Any
-from urllib.parse import quote
 
-from ave.exceptions import AveException, ConfigError, StoreUnavailable, UsageError
+from ave.exceptions import AveException, StoreUnavailable, UsageError
 from ave.lab.stores.base import DIFFERENT, Rejected, Store, contains, order, unopened
 from ave.lab.stores.elasticsearch import search
 from ave.lab.stores.elasticsearch.bulk import Line, create
@@ -23,9 +23,10 @@ from ave.lab.stores.elasticsearch.documents import (
     plain_document,
     record_of,
 )
+from ave.lab.stores.elasticsearch.indices import check_all, check_template, ready
 from ave.lab.stores.elasticsearch.installing import installed
 from ave.lab.stores.elasticsearch.place import Place
-from ave.lab.stores.elasticsearch.wire import Cluster, reason
+from ave.lab.stores.elasticsearch.wire import Cluster, NotLetError, reason
 from ave.record import KINDS
 
 if TYPE_CHECKING:
@@ -69,17 +70,18 @@ class ElasticsearchStore(Store):
         self._readonly = readonly
         self._cluster = Cluster(self.place, quiet=readonly)
         self._is_installed = False
+        #: The indices that are right.
+        self._ready: set[str] = set()
 
     def put(self, batch: Sequence[Record]) -> list[Rejected]:
         """Store a batch by one bulk request, see `Store.put`."""
         if self._readonly:
             raise UsageError(f"{self.place!r} was opened for reading only")
-        if not self._is_installed:
-            self._install()
         made = batch if isinstance(batch, _Prepared) else self.prepare(batch)
+        self._make_ready(made.lines)
         lines, strays = self._sorted_out(made)
         rejected = made.rejected + strays
-        first = create(self._cluster, lines)
+        first = create(self._cluster, lines, again=True)
         # a document of which less is looked at may be taken where the first was not
         plain = [line._replace(text=plain_document(line.record)) for line, _ in first.refused]
         second = create(self._cluster, plain)
@@ -115,21 +117,34 @@ class ElasticsearchStore(Store):
         buckets = answer.get("aggregations", {}).get("kinds", {}).get("buckets", ())
         return {bucket["key"]: bucket["doc_count"] for bucket in buckets}
 
+    def probe(self) -> None:
+        """See that all indices are right, and the template that is somebody else's, see `Store.probe`."""
+        check_all(self._cluster)
+        if self.place.keeps_template:
+            check_template(self._cluster, f"{self.place.prefix}-{month(time.time_ns())}")
+        super().probe()
+
     def close(self) -> None:
         """Close the connections; the next use opens others."""
         self._cluster.close()
         self._is_installed = False
+        self._ready.clear()
 
     # Putting
 
-    def _install(self) -> None:
+    def _make_ready(self, lines: list[Line]) -> None:
+        """See to the template and to the indices, each once; what fails at that is no record's fault."""
         try:
-            installed(self._cluster)
+            if not self._is_installed:
+                installed(self._cluster)
+                self._is_installed = True
+            for index in sorted({line.into for line in lines} - self._ready):
+                ready(self._cluster, index)
+                self._ready.add(index)
         except (AveException, OSError):
             raise
         except Exception as error:
             raise unopened(repr(self.place), error) from error
-        self._is_installed = True
 
     def _sorted_out(self, made: _Prepared) -> tuple[list[Line], list[Rejected]]:
         """Divide documents into those to be sent and those that are in another index already."""
@@ -154,10 +169,8 @@ class ElasticsearchStore(Store):
         """Let searches see what was stored so far."""
         try:
             self._cluster.ask("POST", self._path("_refresh"))
-        except ConfigError as error:
-            if "not let us" not in str(error):
-                raise
-            # who may only read sees what is a second old
+        except NotLetError:
+            pass  # who may only read sees what is a second old
 
     def _runs(self, query: Query) -> Iterator[str]:
         after = None
@@ -194,4 +207,4 @@ class ElasticsearchStore(Store):
 
     def _path(self, what: str, *options: str) -> str:
         """Return the path that means all our indices, none being right, too."""
-        return f"/{quote(self.place.prefix)}-*/{what}?{'&'.join(('ignore_unavailable=true', *options))}"
+        return f"/{self.place.indices}/{what}?{'&'.join(('ignore_unavailable=true', *options))}"

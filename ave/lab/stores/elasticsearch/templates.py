@@ -10,7 +10,7 @@ from typing import Any
 
 from ave.lab.stores.elasticsearch.fields import DETAILS, FIELDS, PAYLOAD
 
-__all__ = ["FLAT", "LOCUST", "VERSION", "mappings", "template"]
+__all__ = ["FLAT", "LOCUST", "VERSION", "mappings", "patterns", "template"]
 
 #: Raised by one whenever fields are added; fields are never removed or changed.
 VERSION = 1
@@ -62,7 +62,7 @@ def template(flavour: str, prefix: str = "ave", *, replicas: int | None = None, 
     """
     copies = {"auto_expand_replicas": "0-1"} if replicas is None else {"number_of_replicas": replicas}
     return {
-        "index_patterns": [f"{prefix}-*"],
+        "index_patterns": patterns(prefix),
         "priority": 200,
         "version": VERSION,
         "_meta": {"by": "ave-logging", "locust": locust, "replicas": replicas},
@@ -73,6 +73,11 @@ def template(flavour: str, prefix: str = "ave", *, replicas: int | None = None, 
             "aliases": {prefix: {}, locust: {"filter": {"term": {"ave.kind": "request"}}}},
         },
     }
+
+
+def patterns(prefix: str) -> list[str]:
+    """Return what the names of our indices match (see `documents.month`), and those of the prefix `ave-two` do not."""
+    return [f"{prefix}-20*", f"{prefix}-undated"]
 
 
 def mappings(flavour: str) -> dict[str, Any]:

@@ -7,6 +7,7 @@ configuration says.
 from __future__ import annotations
 
 import logging
+import re
 import ssl
 import time
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -24,7 +25,7 @@ from ave.lab.stores.servers import unproved
 if TYPE_CHECKING:
     from ave.lab.stores.elasticsearch.place import Place
 
-__all__ = ["Answer", "Cluster", "reason"]
+__all__ = ["Answer", "Cluster", "NotLetError", "cure", "is_passing", "reason"]
 
 log = logging.getLogger(__name__)
 
@@ -45,6 +46,10 @@ _AWAY = frozenset((408, 429, 500, 502, 503, 504))
 #: Those of them that another node may answer better.
 _ELSEWHERE = frozenset((502, 503, 504))
 
+#: A block that the server sets when its disk is full, and takes away again; others are a person's, or a policy's.
+_DISK_IS_FULL = re.compile(r"(FORBIDDEN|TOO_MANY_REQUESTS)/(10|12)/")
+_BLOCK = re.compile(r"FORBIDDEN/\d+/")
+
 _JSON = "application/json"
 _LINES = "application/x-ndjson"
 
@@ -54,6 +59,10 @@ class Answer(NamedTuple):
 
     status: int
     content: dict[str, Any]
+
+
+class NotLetError(ConfigError):
+    """The servers do not let us: who we are is not known to them, or has no right to it."""
 
 
 class Cluster:
@@ -85,7 +94,8 @@ class Cluster:
         Raises:
             StoreUnavailable: no node answers, or the answer is to try later, or is cut off; with the longest
                 `retry_after_s` that was asked for, so that no node is asked before it wants to be.
-            ConfigError: the servers do not let us, or are not what they should be, or none of them proves its name.
+            ConfigError: the servers do not let us (`NotLetError`), or are not what they should be, or none of them
+                proves its name.
         """
         failures, waits, is_any_to_come = [], [], False
         nodes, first = self.place.nodes, self._first
@@ -137,6 +147,20 @@ def reason(error: Any) -> str:
     return f"{words}: {reason(cause)}"[:2000] if isinstance(cause, dict) else words
 
 
+def is_passing(words: str) -> bool:
+    """Tell of the words of a refusal whether it is a block of an index, or of the cluster, that goes by itself."""
+    if "cluster_block_exception" not in words:
+        return False
+    return bool(_DISK_IS_FULL.search(words)) or not _BLOCK.search(words)
+
+
+def cure(words: str) -> str:
+    """Return what a person can do about a refusal."""
+    if _BLOCK.search(words):
+        return "a person or a policy blocked it: end that policy, and remove the block (`index.blocks` in `_settings`)"
+    return "see its indices and our rights"
+
+
 def _session(place: Place) -> requests.Session:
     session = requests.Session()
     # neither a proxy nor a .netrc that happens to be there
@@ -145,6 +169,8 @@ def _session(place: Place) -> requests.Session:
     session.headers["Accept"] = _JSON
     if place.user:
         session.auth = HTTPBasicAuth(place.user.encode(), place.password.encode())
+    elif not (place.password.isascii() and place.password.isprintable()):
+        raise ConfigError(f"{place!r}: the API key has characters that none has; give it as the server does, `encoded`")
     elif place.password:
         session.headers["Authorization"] = f"ApiKey {place.password}"
     if place.insecure:
@@ -171,12 +197,15 @@ def _judged(node: str, status: int, wait: str, content: bytes) -> Answer:
     """Return an answer that the caller knows what to do with; raise for all others."""
     if 300 <= status < 400:
         raise ConfigError(f"{node} sends us elsewhere (status {status}), which is not followed; give the right url")
-    if status in {401, 403} and "cluster_block" not in _said(status, content):
-        raise ConfigError(f"{node} does not let us: {_said(status, content)}; mend user, password, api_key or rights")
-    if status in _AWAY or status == 403:
-        raise StoreUnavailable({"message": f"{node}: {_said(status, content)}", **later.asked(wait)})
+    said = _said(status, content)
+    if status in _AWAY or (status == 403 and is_passing(said)):
+        raise StoreUnavailable({"message": f"{node}: {said}", **later.asked(wait)})
+    if status == 403 and "cluster_block_exception" in said:
+        raise ConfigError(f"{node}: {said}; {cure(said)}")
+    if status in {401, 403}:
+        raise NotLetError(f"{node} does not let us: {said}; mend user, password, api_key or rights")
     if not (200 <= status < 300 or status in {400, 404, 409, 413}):
-        raise ConfigError(f"{node} is no OpenSearch or Elasticsearch: {_said(status, content)}; give the right url")
+        raise ConfigError(f"{node} is no OpenSearch or Elasticsearch: {said}; give the right url")
     try:
         # cut off within its headers, an answer looks like one without content: whole ones have some
         parsed = msgspec.json.decode(content)
