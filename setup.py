@@ -11,7 +11,7 @@ LAB = [
     "click>=8.1.8",
     "CouchDB>=1.2",
     "msgspec>=0.19",
-    "pymysql>=1.2",
+    "pymysql[rsa]>=1.2",
     "python-daemon>=3.1",
     "requests>=2.32",
     "rich>=13.9",
@@ -64,7 +64,7 @@ setup(
     install_requires=[],
     extras_require={
         "lab": LAB,
-        "mysql": ["pymysql>=1.2"],
+        "mysql": ["pymysql[rsa]>=1.2"],
         "pytest": PYTEST,
         "locust": LOCUST,
         "dev": DEV,

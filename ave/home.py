@@ -201,7 +201,7 @@ def _check_type(name: str, key: str, wanted: Any, default: Any, value: Any, path
     if type(value) in allowed or (value is None and default is None):
         return
     form = " or ".join(_FORMS[kind] for kind in allowed)
-    shown = "***" if key == "password" else value
+    shown = "***" if key in {"password", "url"} else value
     attribute = "attribute" if name == "workspace" else "attribute in config"
     raise ConfigError(
         f'{name} {attribute} "{key}" must be on the form {{"{key}":{form}}}. '

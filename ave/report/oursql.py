@@ -34,6 +34,12 @@ TIMEOUT_S = 60
 #: A value that does not fit is an error, never cut; whatever the server's own setting.
 SQL_MODE = "STRICT_ALL_TABLES,ERROR_FOR_DIVISION_BY_ZERO,NO_ENGINE_SUBSTITUTION,NO_AUTO_VALUE_ON_ZERO"
 
+#: What a login of the server's may need besides pymysql, which says so by a RuntimeError -> what can be done.
+LACKING = {
+    "cryptography": "pip install 'ave-logging[mysql]' brings it; over TLS no login needs it",
+    "pynacl": "pip install 'pymysql[ed25519]' brings it; or give the user another way to log in",
+}
+
 
 def connect(home: str | None = None, **options: Any) -> Connection[Any]:
     """Connect to the server that `mysql.json` names, in UTC, strict mode and utf8mb4.
@@ -49,7 +55,7 @@ def connect(home: str | None = None, **options: Any) -> Connection[Any]:
         A DB-API connection; transactions are yours to commit.
 
     Raises:
-        ConfigError: there is no mysql.json, it names no such server, or pymysql is not installed.
+        ConfigError: there is no mysql.json, it names no such server, or pymysql or what a login needs is missing.
         StoreUnavailable: the server cannot be reached, or refuses.
     """
     where = _place(homes.find(home))
@@ -58,10 +64,14 @@ def connect(home: str | None = None, **options: Any) -> Connection[Any]:
     except ImportError as error:
         raise ConfigError("pymysql is not installed; it comes with: pip install 'ave-logging[mysql]'") from error
     except Exception as error:
+        place = f"mysql://{where['host']}:{where['port']}/{where['database']}"
+        for package, cure in LACKING.items():
+            if isinstance(error, RuntimeError) and package in str(error):
+                raise ConfigError(f"{place}: {error}; {cure}") from error
         # RuntimeError: the server asks for a file
-        if not (type(error).__module__.startswith("pymysql") or isinstance(error, RuntimeError)):
+        if not (type(error).__module__.startswith("pymysql") or isinstance(error, (RuntimeError, UnicodeError))):
             raise
-        raise StoreUnavailable(f"mysql://{where['host']}:{where['port']}/{where['database']}: {error}") from error
+        raise StoreUnavailable(f"{place}: {error}") from error
 
 
 def open_connection(
@@ -90,32 +100,39 @@ def open_connection(
         settings["ssl_disabled"] = True
     else:
         settings["ssl"] = tls
-    return pymysql.connect(host=host, port=port, user=user, password=password or "", database=database, **settings)
+    # as bytes: of a text, pymysql knows no letters beyond Latin-1
+    secret = (password or "").encode()
+    return pymysql.connect(host=host, port=port, user=user, password=secret, database=database, **settings)
 
 
 def _place(home: str) -> dict[str, Any]:
     """Read from mysql.json where the server is, and how the way there is protected."""
-    from urllib.parse import parse_qsl, unquote, urlsplit  # noqa: PLC0415 - as pymysql
+    from ave import urls  # noqa: PLC0415 - as pymysql
 
     path = homes.config_file("mysql", home)
     try:
         settings = homes.load("mysql", home)
     except FileNotFoundError as error:
         raise ConfigError(f"no such configuration file: {path}") from error
-    parts = urlsplit(settings["url"] or "")
-    host = (parts.hostname if parts.scheme in {"mysql", "mariadb"} else None) or settings["host"]
-    if not settings["enabled"] or not host:
+    url, host = settings["url"], settings["host"]
+    if url is None and host:
+        url = f"mysql://[{host}]" if ":" in host else f"mysql://{host}"
+    if not settings["enabled"] or urls.scheme(url or "") not in {"mysql", "mariadb"}:
         raise ConfigError(
             f'{path} names no MySQL server that is enabled: it needs "host" and "db", or "url": "mysql://"'
         )
-    query = dict(parse_qsl(parts.query))
-    given: dict[str, Any] = {
+    try:
+        said = urls.read(url)
+    except ConfigError as error:
+        raise ConfigError(f"{path}: {error}") from error
+    [(host, port), *_] = said.hosts
+    is_by_url = said.user is not None
+    insecure = settings["insecure"] or said.options.get("insecure") == "true"
+    return {
         "host": host,
-        "port": parts.port or settings["port"] or PORT,
-        "user": unquote(parts.username) if parts.username is not None else settings["user"],
-        "password": unquote(parts.password) if parts.password is not None else settings["password"],
-        "database": unquote(parts.path.strip("/")) or settings["db"] or "ave",
+        "port": port or settings["port"] or PORT,
+        "user": said.user if is_by_url else settings["user"],
+        "password": said.password if is_by_url else settings["password"],
+        "database": said.path or settings["db"] or "ave",
+        "tls": way_to(host, said.options.get("tls", settings["tls"]), insecure=insecure),
     }
-    tls = query.get("tls", settings["tls"])
-    insecure = settings["insecure"] or query.get("insecure") == "true"
-    return {**given, "tls": way_to(host, tls, insecure=insecure)}

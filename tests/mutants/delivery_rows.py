@@ -7,6 +7,9 @@ from table import Mutant
 COUCH = "ave/lab/stores/couchdb/store.py"
 ALIKE = "ave/lab/stores/sql/alike.py"
 CURSOR = "ave/lab/stores/sql/cursor.py"
+BASE = "ave/lab/stores/base.py"
+SQL = "ave/lab/stores/sql/store.py"
+URLS = "ave/urls.py"
 CLIENT = "ave/lab/stores/couchdb/client.py"
 DOCUMENTS = "ave/lab/stores/couchdb/documents.py"
 PUTTING = "ave/lab/stores/sql/putting.py"
@@ -16,6 +19,8 @@ VALUES = "ave/lab/stores/sql/values.py"
 
 TEST_COUCH = "tests/lab/stores/test_couchdb.py"
 TEST_SQL = "tests/lab/stores/test_sql.py"
+TEST_BLAME = "tests/lab/stores/test_blame.py"
+TEST_URLS = "tests/test_urls.py"
 TEST_CONTRACT = "tests/lab/stores/test_store_contract.py"
 
 DELIVERY = [
@@ -138,5 +143,23 @@ DELIVERY = [
         "set(map(type, values)) == {type_} and",
         "type_ in set(map(type, values)) and",
         f"{TEST_SQL} -k alike_but",
+    ),
+    Mutant(
+        *("B1", "what fails at every record is blamed on each", BASE),
+        "if len(failed) > FEW and len(failed) + len(rejected) == len(batch):",
+        "if False:",
+        f"{TEST_BLAME} -k none_of_theirs",
+    ),
+    Mutant(
+        *("B2", "a login that lacks a package makes dead letters", SQL),
+        "            raise explained(self._database.place, error) or unopened(self._database.place, error) from error",
+        "            raise",
+        f"{TEST_BLAME} -k foresaw",
+    ),
+    Mutant(
+        *("B3", "a part of a password is taken for the path", URLS),
+        'if "@" in path + query or "#" in url:',
+        'if "#" in url:',
+        f"{TEST_URLS} -k password",
     ),
 ]

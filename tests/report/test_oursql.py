@@ -65,7 +65,7 @@ def test_it_takes_what_pymysql_takes_but_no_files(home, configure):
         (None, ConfigError, r"^no such configuration file: .*mysql\.json$"),
         ({}, ConfigError, r'mysql\.json names no MySQL server that is enabled: it needs "host" and "db", or "url"'),
         ({"url": "sqlite:///$HOME/.ave/lab.db"}, ConfigError, "names no MySQL server that is enabled"),
-        ({"url": "mysql:///x"}, ConfigError, "names no MySQL server that is enabled"),
+        ({"url": "mysql:///x"}, ConfigError, r"mysql\.json: mysql://\.\.\.: it must be mysql://.*host"),
         ({"enabled": False, "host": "127.0.0.1"}, ConfigError, "names no MySQL server that is enabled"),
         ({"host": 1}, ConfigError, 'mysql attribute in config "host" must be on the form'),
         ({"host": "127.0.0.1", "port": 1}, StoreUnavailable, r"^mysql://127\.0\.0\.1:1/ave: .*Can't connect"),

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from ave import home as homes
+from ave import urls
 from ave.exceptions import ConfigError
 from ave.redact import redact
 
@@ -73,6 +74,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
 
     def __repr__(self) -> str:
         shown = redact({name: getattr(self, name) for name in self.__struct_fields__})
+        if shown.get("url"):
+            shown["url"] = urls.shown(shown["url"])
         # what an object holds is the user's to name: {"ssid": ..., "auth": ...}
         texts = (f"{name}={'{...}' if isinstance(value, dict) else repr(value)}" for name, value in shown.items())
         return f"{type(self).__name__}({', '.join(texts)})"
@@ -158,7 +161,7 @@ def _wrong_type(name: str, path: str, key: str, value: Any) -> str:
     wanted, default = SETTINGS[name][key]
     if type(value) is wanted or (value is None and default is None):
         return ""
-    shown = "a secret" if key in _SECRETS else json.dumps(value)
+    shown = "a secret" if key in {*_SECRETS, "url"} else json.dumps(value)
     return f'"{key}" must be {_FORMS[wanted]}, found {shown} ({type(value).__name__})'
 
 

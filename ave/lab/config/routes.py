@@ -5,11 +5,12 @@ from __future__ import annotations
 import hashlib
 import re
 from typing import TYPE_CHECKING, Any
-from urllib.parse import parse_qsl, quote, urlencode, urlsplit
+from urllib.parse import parse_qsl, quote, urlencode
 
 import msgspec
 
 from ave import home as homes
+from ave import urls
 from ave.exceptions import ConfigError
 from ave.lab.config.files import Problem, load
 from ave.lab.stores import resolved
@@ -140,6 +141,8 @@ def _url(path: str, settings: Any, scheme: str, home: str) -> str:
     elif url is None:
         url = _server(path, settings, scheme)
     try:
+        if not url.startswith("sqlite"):
+            urls.check(url)
         return resolved(_with_protection(_with_user(url, settings), settings), home)
     except ConfigError as error:
         raise Problem(path, "url", str(error), "mend the url").error() from error
@@ -149,7 +152,9 @@ def _server(path: str, settings: Any, scheme: str) -> str:
     """Make a URL of the original's keys; a port or db that is not given is for the store to know."""
     host = settings.host
     if not re.fullmatch(r"[\w.:-]+", host):
-        raise Problem(path, "host", f'"host" must be a name or an address, found "{host}"', "mend the value").error()
+        # behind an @, for a login may stand before it
+        what = f'"host" must be a name or an address, found "{host.rpartition("@")[2]}"'
+        raise Problem(path, "host", what, "mend the value").error()
     if getattr(settings, "rpc", "http") == "ave":
         scheme = "ave"
     where = f"[{host}]" if ":" in host else host
@@ -160,7 +165,7 @@ def _server(path: str, settings: Any, scheme: str) -> str:
 
 def _with_user(url: str, settings: Any) -> str:
     scheme, mark, rest = url.partition("://")
-    if "@" in rest.partition("/")[0]:
+    if "@" in rest:
         return url
     if getattr(settings, "api_key", None) is not None:
         return f"{scheme}{mark}:{quote(settings.api_key, safe='')}@{rest}"
@@ -173,7 +178,7 @@ def _with_user(url: str, settings: Any) -> str:
 def _with_protection(url: str, settings: Any) -> str:
     """Write `tls` and `insecure` behind the URL, unless it says them itself; files need neither."""
     given = {"tls": settings.tls, "insecure": "true" if settings.insecure else None}
-    said = parse_qsl(urlsplit(url).query)
+    said = parse_qsl(url.partition("?")[2])
     query = {key: text for key, text in given.items() if text is not None and key not in dict(said)}
     if not query or url.startswith("sqlite"):
         return url
@@ -183,7 +188,7 @@ def _with_protection(url: str, settings: Any) -> str:
 def _name(url: str, home: str) -> str:
     if url == resolved(DEFAULT_URL, home):
         return "embedded"
-    # how the way there is protected makes it no other store
-    place = re.sub(r"[?&](tls|insecure)=[^&]*", "", re.sub(r"://[^/@]*@", "://", url))
+    # neither how the way there is protected nor what is to be made there makes it another store
+    place = re.sub(r"[?&](tls|insecure|locust|replicas|template)=[^&]*", "", urls.without_login(url))
     words = "-".join(re.findall(r"[A-Za-z0-9]+", place))
     return f"{words[:60]}-{hashlib.sha256(place.encode()).hexdigest()[:8]}"

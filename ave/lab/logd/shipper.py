@@ -182,12 +182,16 @@ class Shipper(Thread):
             self._store.close()
             self._store = None
         self._failures += 1
+        details = error.details if isinstance(error, StoreUnavailable) else {}
         if str(error) != self.failure:
             log.warning(
-                "%s takes nothing, its records wait: %s", self.store_name, error, extra={"action": "store_down"}
+                "%s takes nothing, its records wait: %s",
+                self.store_name,
+                error,
+                exc_info=error if "unforeseen" in details else None,
+                extra={"action": "store_down"},
             )
         self.failure = str(error)
-        details = error.details if isinstance(error, StoreUnavailable) else {}
         self._asked_s = min(float(details.get("retry_after_s", 0)), self.retry_max_s)
 
     def _pause(self) -> float:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING
 
+from ave import urls
 from ave.exceptions import ConfigError
 from ave.lab.stores.base import Rejected, Store, order
 from ave.lab.stores.embedded import EmbeddedStore
@@ -75,13 +76,13 @@ def resolved(url: str, home: str) -> str:
     else:
         root, path = "", place.lstrip("/") if place.startswith("///") else ""
     if not path:
-        raise ConfigError(f'"{url}" must be {scheme}:/// and the absolute path of a file')
+        raise ConfigError(f'"{urls.shown(url)}" must be {scheme}:/// and the absolute path of a file')
     return f"{scheme}://{root}/{path}"
 
 
 def store_class(url: str) -> Callable[..., Store]:
     """Return what makes stores of this scheme; ConfigError if nothing does."""
-    scheme = url.partition(":")[0]
+    scheme = urls.scheme(url)
     if scheme in STORES:
         return STORES[scheme]
     # a third of the time it takes to start `ave`, which it need not cost where no package brings a store

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "DIFFERENT",
+    "FEW",
     "Rejected",
     "Store",
     "contains",
@@ -29,12 +30,19 @@ __all__ = [
     "prepared",
     "put_all",
     "results",
+    "unopened",
 ]
 
 log = logging.getLogger(__name__)
 
 #: The reason when an id comes back with another content: an alarm, for ids are never used twice.
 DIFFERENT = "different content under the same id"
+
+#: If a store fails at more than so many records, all there are, it is not the records.
+FEW = 10
+
+#: What is about no record, however few there are.
+_NEVER_A_RECORD = (ImportError, MemoryError)
 
 
 class Rejected(msgspec.Struct, frozen=True):
@@ -131,20 +139,47 @@ def prepared(store: Store, batch: Sequence[Record]) -> Sequence[Record]:
 
 
 def put_all(store: Store, batch: Sequence[Record]) -> list[Rejected]:
-    """Put a batch; one that fails as a whole for a reason nobody foresaw is halved until the guilty record is found.
+    """Put a batch; one that fails as a whole for a reason nobody foresaw is halved until the guilty records are found.
+
+    A store that fails so at more than a `FEW` records, and takes none of the others, fails for another reason than the
+    records: that is a StoreUnavailable, its details `unforeseen`, and nothing is set aside.
 
     Returns and raises what `Store.put` does.
     """
+    failed: list[tuple[Record, Exception]] = []
+    rejected = _put_halves(store, batch, failed)
+    if len(failed) > FEW and len(failed) + len(rejected) == len(batch):
+        raise _unforeseen(failed[0][1]) from failed[0][1]
+    for record, error in failed:
+        log.error("a store failed at %s", record.id, exc_info=error, extra={"action": "store_error"})
+    return rejected + [Rejected(record, f"{type(error).__name__}: {error}") for record, error in failed]
+
+
+def _put_halves(store: Store, batch: Sequence[Record], failed: list[tuple[Record, Exception]]) -> list[Rejected]:
+    """Put a batch as one, or else by halves; note the records that fail alone, for a reason nobody foresaw."""
     try:
         return store.put(batch)
     except (StoreUnavailable, ConfigError, OSError):
         raise
-    except Exception as error:
-        if len(batch) == 1:
-            log.exception("a store failed at one record", extra={"action": "store_error"})
-            return [Rejected(batch[0], f"{type(error).__name__}: {error}")]
+    except Exception as error:  # noqa: BLE001 - told by `put_all`
+        failure = error
+    if len(batch) > 1:
         middle = len(batch) // 2
-        return put_all(store, batch[:middle]) + put_all(store, batch[middle:])
+        return _put_halves(store, batch[:middle], failed) + _put_halves(store, batch[middle:], failed)
+    if isinstance(failure, _NEVER_A_RECORD):
+        raise _unforeseen(failure) from failure
+    failed.append((batch[0], failure))
+    return []
+
+
+def _unforeseen(error: Exception) -> StoreUnavailable:
+    told = f"{type(error).__name__}: {error}; that is about no single record, so none is set aside"
+    return StoreUnavailable({"message": told, "unforeseen": True})
+
+
+def unopened(place: str, error: Exception) -> ConfigError:
+    """Return what to raise when a store cannot be opened and nobody foresaw why, for that is about no record."""
+    return ConfigError(f"{place} cannot be opened: {type(error).__name__}: {error}")
 
 
 def order(record: Record) -> tuple[int, int, str]:

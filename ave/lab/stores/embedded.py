@@ -19,8 +19,8 @@ from urllib.parse import quote
 import msgspec
 
 from ave import io
-from ave.exceptions import ConfigError, StoreUnavailable, UsageError
-from ave.lab.stores.base import DIFFERENT, Rejected, Store, contains, order
+from ave.exceptions import AveException, ConfigError, StoreUnavailable, UsageError
+from ave.lab.stores.base import DIFFERENT, Rejected, Store, contains, order, unopened
 from ave.lab.stores.selection import COLUMNS, RUNS, marks, select
 from ave.record import KINDS, Record
 
@@ -166,7 +166,7 @@ class EmbeddedStore(Store):
         try:
             # somebody may have moved the file away: what went into it would be stored nowhere
             if self._db is None or _inode(self.path) != self._inode:
-                self._open()
+                self._begin()
             assert self._db is not None
             yield self._db
         except BaseException as error:
@@ -176,6 +176,14 @@ class EmbeddedStore(Store):
             if isinstance(error, (UnicodeEncodeError, OverflowError)):
                 raise UsageError(f"no record can have such a value: {error}") from error
             raise
+
+    def _begin(self) -> None:
+        try:
+            self._open()
+        except (AveException, OSError, sqlite3.Error):
+            raise
+        except Exception as error:
+            raise unopened(self.path, error) from error
 
     def _open(self) -> None:
         self.close()

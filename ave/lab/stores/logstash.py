@@ -17,11 +17,12 @@ import ssl
 from abc import abstractmethod
 from base64 import b64encode
 from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
 
 import msgspec
 
 from ave.exceptions import ConfigError, StoreUnavailable, UsageError
-from ave.lab.stores.base import Rejected, Store
+from ave.lab.stores.base import Rejected, Store, unopened
 from ave.lab.stores.instants import instant
 from ave.lab.stores.later import asked
 from ave.lab.stores.servers import parse, unproved
@@ -107,6 +108,8 @@ class _LogstashStore(Store):
             raise ConfigError(f"{self._server.place} {unproved(error)}") from error
         except OSError as error:
             raise StoreUnavailable(f"{self._server.place}: {error}") from error
+        except Exception as error:
+            raise unopened(self._server.place, error) from error
 
     @abstractmethod
     def _send(self, lines: list[bytes]) -> None:
@@ -169,7 +172,7 @@ class LogstashHttpStore(_LogstashStore):
         connection = http.client.HTTPConnection(self._server.host, self._server.port, timeout=STEP_S)
         connection.sock = self._connect()
         try:
-            connection.request("POST", f"/{self._server.path}", body, self._headers())
+            connection.request("POST", f"/{quote(self._server.path)}", body, self._headers())
             answer = connection.getresponse()
             while answer.read(65536):
                 pass

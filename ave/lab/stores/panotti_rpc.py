@@ -10,9 +10,21 @@ from __future__ import annotations
 from datetime import datetime
 from itertools import islice
 from typing import TYPE_CHECKING, Any
-from urllib.parse import parse_qsl, unquote, urlsplit
 
-from ave.exceptions import AveException, ConfigError, ConnectionFailed, Overflow, StoreUnavailable, UsageError
+from ave import urls
+from ave.exceptions import (
+    AveException,
+    ConfigError,
+    ConnectionFailed,
+    Exit,
+    Offline,
+    Overflow,
+    Restarting,
+    StoreUnavailable,
+    Terminated,
+    Timeout,
+    UsageError,
+)
 from ave.lab.stores.base import Rejected, Store, is_start_of, matches, order
 from ave.network import RemoteControl, disconnect
 from ave.record import KINDS, Record
@@ -34,6 +46,9 @@ TIMEOUT_S = 30.0
 _BESIDE = ("id", "kind", "time", "host", "pid", "source")
 _OWN = ("guid", "time_stamp", "_ave")
 
+#: What a server raises that goes, or that waited for another in vain.
+_PASSING = (ConnectionFailed, Exit, Offline, Restarting, Terminated, Timeout)
+
 _OPTIONS = {"insecure", "legacy", "tls"}
 
 
@@ -53,18 +68,19 @@ class PanottiRpcStore(Store):
     def __init__(self, url: str, kinds: Collection[str] = KINDS, *, readonly: bool = False) -> None:
         self.kinds = frozenset(kinds)
         self._readonly = readonly
-        parts = urlsplit(url)
-        self._place = f"ave://{parts.hostname or ''}{parts.path}"
-        self._db = unquote(parts.path.strip("/"))
-        options = dict(parse_qsl(parts.query, keep_blank_values=True))
-        if not self._db or not set(options) <= _OPTIONS:
+        said = urls.read(url)
+        host, port = said.hosts[0]
+        self._place = f"ave://{f'[{host}]' if ':' in host else host}:{port or PORT}/{said.path}"
+        self._db = said.path
+        options = said.options
+        if not self._db or not set(options) <= _OPTIONS or len(said.hosts) > 1:
             known = ", ".join(sorted(_OPTIONS))
             raise ConfigError(f"{self._place} must be ave://host:port/db, with none but the options {known}")
         tls = options.get("tls")
         try:
             self._remote = RemoteControl(
-                (parts.hostname or "", parts.port or PORT),
-                unquote(parts.password) if parts.password is not None else None,
+                (host, port or PORT),
+                said.password,
                 TIMEOUT_S,
                 optimist=False,
                 legacy=options.get("legacy") == "true",
@@ -128,7 +144,7 @@ class PanottiRpcStore(Store):
     def _call(self, method: str, *vargs: Any) -> Any:
         try:
             return getattr(self._remote, method)(*vargs)
-        except ConnectionFailed as error:
+        except _PASSING as error:
             raise StoreUnavailable(f"{self._place}: {error}") from error
         except Overflow:
             raise

@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import logging
 from typing import TYPE_CHECKING
-from urllib.parse import parse_qsl, unquote, urlsplit
 
 import msgspec
 
+from ave import urls
 from ave.exceptions import ConfigError
 from ave.tls import is_loopback, way_to
 
@@ -68,31 +68,27 @@ def parse(url: str, port: int, *, quiet: bool = False) -> Server:
     Raises:
         ConfigError: it cannot be read so, or the certificates cannot.
     """
-    parts = urlsplit(url)
-    shown = f"{parts.scheme}://{(parts.netloc.rpartition('@')[2])}{parts.path}"
-    try:
-        port = parts.port or port
-        given = dict(parse_qsl(parts.query, keep_blank_values=True, strict_parsing=bool(parts.query)))
-    except ValueError as error:
-        raise ConfigError(f"{shown}: {error}") from error
-    if not parts.hostname:
-        raise ConfigError(f"{shown} must be {parts.scheme}://host:port/name")
-    unknown = sorted(set(given) - _OPTIONS)
-    if unknown:
-        raise ConfigError(f'{shown}: unknown option "{unknown[0]}"; known: {", ".join(sorted(_OPTIONS))}')
-    tls, insecure = given.get("tls", ""), given.get("insecure") == "true"
-    if insecure and not is_loopback(parts.hostname) and not quiet:
-        what = "whoever answers is believed" if tls else "everything is sent in the clear"
-        log.warning("%s: INSECURE: %s", shown, what, extra={"action": "insecure"})
-    return Server(
-        scheme=parts.scheme,
-        host=parts.hostname,
-        port=port,
-        user=None if parts.username is None else unquote(parts.username),
-        password=None if parts.password is None else unquote(parts.password),
-        path=unquote(parts.path).strip("/"),
-        tls=way_to(parts.hostname, tls, insecure=insecure),
+    said = urls.read(url)
+    if len(said.hosts) > 1:
+        raise ConfigError(f"{said.scheme}://...: there must be one host")
+    [(host, given)] = said.hosts
+    tls, insecure = said.options.get("tls", ""), said.options.get("insecure") == "true"
+    server = Server(
+        scheme=said.scheme,
+        host=host,
+        port=given or port,
+        user=said.user,
+        password=said.password,
+        path=said.path,
+        tls=way_to(host, tls, insecure=insecure),
     )
+    unknown = sorted(said.options.keys() - _OPTIONS)
+    if unknown:
+        raise ConfigError(f'{server.place}: unknown option "{unknown[0]}"; known: {", ".join(sorted(_OPTIONS))}')
+    if insecure and not is_loopback(host) and not quiet:
+        what = "whoever answers is believed" if tls else "everything is sent in the clear"
+        log.warning("%s: INSECURE: %s", server.place, what, extra={"action": "insecure"})
+    return server
 
 
 def unproved(error: ssl.SSLCertVerificationError) -> str:

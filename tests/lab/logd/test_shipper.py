@@ -307,6 +307,25 @@ def test_several_poisoned_records_are_all_found(shipper, store, watch, spool):
     assert sorted(stored(store) + dead) == list(range(1, 101))
 
 
+def test_a_store_that_fails_at_every_record_sets_none_aside_and_is_told_of_once(shipper, store, watch, spool, caplog):
+    def fail(_record):
+        raise RuntimeError("'cryptography' package is required")
+
+    segment = write(spool, 1, header(), *map(record, range(1, 101)))
+    store.reject = fail
+    watch.look()
+    for _ in range(3):
+        assert not shipper.step()
+    assert DeadLetters(spool, "embedded").read() == []
+    assert position(spool, segment) is None
+    assert shipper.failure.startswith("RuntimeError: 'cryptography' package is required; ")
+    assert caplog.text.count("takes nothing, its records wait") == 1
+    assert caplog.text.count("in fail") == 1, "the trace, once"
+    store.reject = lambda _: ""
+    drain(shipper)
+    assert stored(store) == list(range(1, 101))
+
+
 def test_a_record_of_numbers_no_store_can_hold_is_buried_with_all_it_has(shipper, store, watch, spool):
     write(spool, 1, header(), record(1, time=10**30, body={"n": 10**40}), record(2))
     store.reject = lambda record: "too large" if record.time >= 2**63 else ""

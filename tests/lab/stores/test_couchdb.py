@@ -597,18 +597,18 @@ def test_s14_beyond_this_machine_it_is_tls_unless_that_is_said_and_logged(caplog
     assert protected("couchdb://127.0.0.1/panotti") is protected("couchdb://localhost/panotti") is None
     assert caplog.text == ""
     assert protected("couchdb://me:secret@lab-db/panotti?insecure=true") is None
-    assert "couchdb://lab-db/panotti: INSECURE: everything is sent in the clear" in caplog.text
+    assert "couchdb://lab-db:5984/panotti: INSECURE: everything is sent in the clear" in caplog.text
     assert "secret" not in caplog.text
 
 
 @pytest.mark.parametrize(
     ("url", "message"),
     [
-        ("couchdb:///panotti", "couchdb:///panotti must be couchdb://host:port/name"),
+        ("couchdb:///panotti", "must be couchdb://[user:password@]host[:port][/name]"),
         ("couchdb://localhost/Panotti", '"Panotti" cannot be the name of a database: small letters'),
         ("couchdb://localhost/a/b", '"a/b" cannot be the name of a database'),
         ("couchdb://localhost/a?verify=no", 'unknown option "verify"; known: insecure, tls'),
-        ("couchdb://localhost:99999/a", "Port out of range"),
+        ("couchdb://localhost:99999/a", "the port must be a number from 1 to 65535"),
         ("couchdb://localhost/a?tls=/no/such/file", "the certificates in /no/such/file cannot be used"),
     ],
 )

@@ -455,10 +455,10 @@ def test_every_session_is_strict_in_utc_and_gives_no_file_away(mariadb):
 
 def test_a_url_that_cannot_be_one_is_told(tmp_path):
     for url, message in [
-        ("mysql://", "mysql:// must be mysql://host:port/name"),
+        ("mysql://", "must be mysql://.*host"),
         ("mysql://localhost/a%60b", "cannot be the name of a database"),
         ("mysql://localhost/a?verify=no", 'unknown option "verify"; known: insecure, tls'),
-        ("mysql://localhost:port/a", "Port could not be cast"),
+        ("mysql://localhost:port/a", "the port must be a number from 1 to 65535"),
         ("mysql://localhost/a?tls=/no/such/file", "the certificates in /no/such/file cannot be used"),
     ]:
         with pytest.raises(ConfigError, match=message):

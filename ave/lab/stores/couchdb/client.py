@@ -47,8 +47,8 @@ TIMEOUT_S = 60.0
 
 _HEADERS = {"Content-Type": "application/json", "X-Couch-Full-Commit": "true"}
 
-#: What comes out of the library when the answer was not that of a CouchDB, or was cut short.
-_NONSENSE = (HTTPException, msgspec.DecodeError, AttributeError, KeyError, TypeError, ValueError)
+#: What comes out of the library when the answer was not that of a CouchDB, or was cut short. None is about a record.
+_NONSENSE = (HTTPException, msgspec.DecodeError, AttributeError, LookupError, RuntimeError, TypeError, ValueError)
 
 
 class Refused(Exception):  # noqa: N818 - an answer

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import os
 import re
-from typing import Any
-from urllib.parse import parse_qsl, unquote
+from typing import TYPE_CHECKING
 
 import msgspec
 
+from ave import urls
 from ave.exceptions import ConfigError
 from ave.lab.stores.elasticsearch.templates import LOCUST, patterns
 from ave.tls import is_loopback
+
+if TYPE_CHECKING:
+    from ave.urls import Url
 
 __all__ = ["PORT", "Place"]
 
@@ -54,25 +57,23 @@ class Place(msgspec.Struct, frozen=True):
     @classmethod
     def of(cls, url: str) -> Place:
         """Read a URL; ConfigError says what it must be, without its secrets."""
-        scheme, _, rest = url.partition("://")
-        where, _, query = rest.partition("?")
-        netloc, _, prefix = where.partition("/")
-        userinfo, _, hosts = netloc.rpartition("@")
-        user, _, password = userinfo.partition(":")
-        shown = f"{scheme}://{hosts}/{prefix}"
-        options = _options(shown, query)
+        said = urls.read(url)
+        options = said.options
+        usual = HTTPS_PORT if said.scheme.endswith("+https") else PORT
+        hosts = [(f"[{name}]" if ":" in name else name) + f":{port or usual}" for name, port in said.hosts]
+        shown = f"{said.scheme}://{','.join(hosts)}/{said.path}"
+        _check_options(shown, options)
         insecure = options.get("insecure") == "true"
-        secure = _is_secure(shown, scheme, hosts, options, insecure=insecure)
-        port = HTTPS_PORT if scheme.endswith("+https") else PORT
+        secure = _is_secure(shown, said, insecure=insecure)
         ca = options.get("tls", "system")
         if ca != "system" and not os.path.isfile(ca):
             raise ConfigError(f"{shown}: there is no file {ca}; tls must be a file of certificates, or system")
         return cls(
-            nodes=tuple(_node(shown, host, "https" if secure else "http", port) for host in hosts.split(",")),
-            user=unquote(user),
-            password=unquote(password),
+            nodes=tuple(f"http{'s' if secure else ''}://{host}" for host in hosts),
+            user=said.user or "",
+            password=said.password or "",
             verify=not insecure if ca == "system" or insecure else ca,
-            prefix=_name(shown, "prefix", prefix.strip("/") or "ave"),
+            prefix=_name(shown, "prefix", said.path or "ave"),
             locust=_name(shown, "locust", options.get("locust", LOCUST)),
             replicas=_count(shown, options.get("replicas")),
             keeps_template=options.get("template") == "keep",
@@ -88,38 +89,22 @@ class Place(msgspec.Struct, frozen=True):
         return f"{','.join(self.nodes)}/{self.prefix}"
 
 
-def _options(shown: str, query: str) -> dict[str, str]:
-    options: dict[str, Any] = dict(parse_qsl(query, keep_blank_values=True))
+def _check_options(shown: str, options: dict[str, str]) -> None:
     if not set(options) <= set(_OPTIONS):
         raise ConfigError(f"{shown} must be {_FORM}, with none but the options {', '.join(_OPTIONS)}")
     for name, allowed in (("insecure", ("true", "false")), ("template", ("keep",))):
         if name in options and options[name] not in allowed:
             raise ConfigError(f'{shown}: {name} must be {" or ".join(allowed)}, found "{options[name]}"')
-    return options
 
 
-def _is_secure(shown: str, scheme: str, hosts: str, options: dict[str, str], *, insecure: bool) -> bool:
+def _is_secure(shown: str, said: Url, *, insecure: bool) -> bool:
     """Tell whether TLS is to be spoken: always, but to this machine, or where a URL says that it may be without."""
-    is_local = all(is_loopback(_divided(host)[0]) for host in hosts.split(","))
-    if scheme.endswith("+https") or "tls" in options:
+    is_local = all(is_loopback(name) for name, _ in said.hosts)
+    if said.scheme.endswith("+https") or "tls" in said.options:
         return True
-    if scheme.endswith("+http") and not is_local and not insecure:
+    if said.scheme.endswith("+http") and not is_local and not insecure:
         raise ConfigError(f"{shown} would be sent in clear text to another machine; use https, or add ?insecure=true")
-    return not (scheme.endswith("+http") or is_local or insecure)
-
-
-def _node(shown: str, host: str, scheme: str, default: int) -> str:
-    name, port = _divided(host, default)
-    if not re.fullmatch(r"[\w.-]+|\[[0-9A-Fa-f:.]+\]", name) or not port.isascii() or not port.isdigit():
-        raise ConfigError(f'{shown} must be {_FORM}; "{host}" is no host')
-    if not 0 < int(port) < 65536:
-        raise ConfigError(f"{shown}: {port} is no port")
-    return f"{scheme}://{name}:{port}"
-
-
-def _divided(host: str, default: int = PORT) -> tuple[str, str]:
-    name, mark, port = host.rpartition(":")
-    return (name, port) if mark and not host.endswith("]") else (host, str(default))
+    return not (said.scheme.endswith("+http") or is_local or insecure)
 
 
 def _name(shown: str, what: str, name: str) -> str:

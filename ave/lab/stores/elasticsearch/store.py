@@ -11,8 +11,8 @@ import time
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
-from ave.exceptions import StoreUnavailable, UsageError
-from ave.lab.stores.base import DIFFERENT, Rejected, Store, contains, order
+from ave.exceptions import AveException, StoreUnavailable, UsageError
+from ave.lab.stores.base import DIFFERENT, Rejected, Store, contains, order, unopened
 from ave.lab.stores.elasticsearch import search
 from ave.lab.stores.elasticsearch.bulk import Line, create
 from ave.lab.stores.elasticsearch.documents import (
@@ -134,12 +134,17 @@ class ElasticsearchStore(Store):
 
     def _make_ready(self, lines: list[Line]) -> None:
         """See to the template and to the indices, each once."""
-        if not self._is_installed:
-            installed(self._cluster)
-            self._is_installed = True
-        for index in sorted({line.into for line in lines} - self._ready):
-            ready(self._cluster, index)
-            self._ready.add(index)
+        try:
+            if not self._is_installed:
+                installed(self._cluster)
+                self._is_installed = True
+            for index in sorted({line.into for line in lines} - self._ready):
+                ready(self._cluster, index)
+                self._ready.add(index)
+        except (AveException, OSError):
+            raise
+        except Exception as error:
+            raise unopened(repr(self.place), error) from error
 
     def _sorted_out(self, made: _Prepared) -> tuple[list[Line], list[Rejected]]:
         """Divide documents into those to be sent and those that are in another index already."""

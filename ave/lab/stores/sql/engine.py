@@ -40,6 +40,7 @@ _CURES = {
     "CERTIFICATE_VERIFY_FAILED": "mend the server's certificate, or give tls= with those to trust",
     "SSL": "let the server speak TLS, or give insecure=true",
     "LOAD_LOCAL": "it asks for a file of this machine, which no server of ours does: see who answers there",
+    **oursql.LACKING,
 }
 
 #: What is wrong with the way there, or with all of a database.

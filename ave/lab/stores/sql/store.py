@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from sqlalchemy import and_, desc, func, or_, select, text, tuple_
 
 from ave.exceptions import AveException, UsageError
-from ave.lab.stores.base import Rejected, Store, is_start_of, matches, order
+from ave.lab.stores.base import Rejected, Store, is_start_of, matches, order, unopened
 from ave.lab.stores.seen import Seen
 from ave.lab.stores.sql.engine import Database, NoDatabase, explained
 from ave.lab.stores.sql.putting import Batch, limit_packets
@@ -144,8 +144,7 @@ class SqlStore(Store):
         """Lend the open connection, None if there is nothing to read; whatever goes wrong closes it."""
         try:
             if self._open is None:
-                self._open = _Open(self._database.connect(), self._database.place)
-                self._open.begin(readonly=self._readonly)
+                self._begin()
             yield self._open
         except NoDatabase:
             yield None
@@ -157,6 +156,16 @@ class SqlStore(Store):
             if meaning is None:
                 raise
             raise meaning from error
+
+    def _begin(self) -> None:
+        """Connect; whatever goes wrong at that is about no record."""
+        try:
+            self._open = _Open(self._database.connect(), self._database.place)
+            self._open.begin(readonly=self._readonly)
+        except (AveException, NoDatabase):
+            raise
+        except Exception as error:
+            raise explained(self._database.place, error) or unopened(self._database.place, error) from error
 
 
 class _Open:
