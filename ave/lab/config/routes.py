@@ -188,7 +188,7 @@ def _with_protection(url: str, settings: Any) -> str:
 def _name(url: str, home: str) -> str:
     if url == resolved(DEFAULT_URL, home):
         return "embedded"
-    # how the way there is protected makes it no other store
-    place = re.sub(r"[?&](tls|insecure)=[^&]*", "", urls.without_login(url))
+    # neither how the way there is protected nor what is to be made there makes it another store
+    place = re.sub(r"[?&](tls|insecure|locust|replicas|template)=[^&]*", "", urls.without_login(url))
     words = "-".join(re.findall(r"[A-Za-z0-9]+", place))
     return f"{words[:60]}-{hashlib.sha256(place.encode()).hexdigest()[:8]}"
