@@ -156,7 +156,9 @@ def explained(place: str, error: BaseException) -> Exception | None:
     if number in _ROWS:
         return None
     if number in _REFUSALS:
-        return ConfigError(f"{place} refuses us: {told}; mend user or password, or what that user may do")
+        return ConfigError(
+            f"{place} refuses us: {told}; mend user or password, what that user may do, or that the account demands TLS"
+        )
     for word, cure in _CURES.items():
         if word in told:
             return ConfigError(f"{place}: {told}; {cure}")
