@@ -174,6 +174,15 @@ def test_a_table_that_is_made_again_is_divided_into_months_again(mariadb):
     assert mariadb.ask(f"{asked} 'boots' ORDER BY 1") == [("p2025_11",), ("pmax",)]
 
 
+def test_a_table_that_an_operator_has_dropped_is_made_again_with_wider_columns(lab):
+    store = lab.open()
+    store.put([row(1, {"a": 1})])
+    lab.ask("DROP TABLE boots")
+    assert put_all(store, [row(2, {"a": 2.5})]) == []
+    assert put_all(lab.open(), [row(3, {"a": 3.5, "b": 1})]) == []
+    assert lab.ask("SELECT a, b FROM boots ORDER BY ave_id") == [(2.5, None), (3.5, 1)]
+
+
 @pytest.mark.parametrize("is_new", [False, True], ids=["running", "restarted"])
 def test_a_column_that_an_operator_has_dropped_is_made_again(lab, is_new):
     store = lab.open()
