@@ -8,12 +8,13 @@ COUCH = "ave/lab/stores/couchdb/store.py"
 ALIKE = "ave/lab/stores/sql/alike.py"
 CURSOR = "ave/lab/stores/sql/cursor.py"
 BASE = "ave/lab/stores/base.py"
-SQL = "ave/lab/stores/sql/store.py"
 URLS = "ave/urls.py"
 CLIENT = "ave/lab/stores/couchdb/client.py"
 CONNECTIONS = "ave/lab/stores/couchdb/connections.py"
 DOCUMENTS = "ave/lab/stores/couchdb/documents.py"
+MONTHS = "ave/lab/stores/sql/months.py"
 PUTTING = "ave/lab/stores/sql/putting.py"
+STORE = "ave/lab/stores/sql/store.py"
 TABLES = "ave/lab/stores/sql/tables.py"
 TLS = "ave/tls.py"
 VALUES = "ave/lab/stores/sql/values.py"
@@ -22,6 +23,8 @@ TEST_COUCH = "tests/lab/stores/test_couchdb.py"
 TEST_SQL = "tests/lab/stores/test_sql.py"
 TEST_BLAME = "tests/lab/stores/test_blame.py"
 TEST_URLS = "tests/test_urls.py"
+TEST_OBSTACLES = "tests/lab/stores/test_sql_obstacles.py"
+TEST_STATEMENTS = "tests/lab/stores/test_sql_statements.py"
 TEST_CONTRACT = "tests/lab/stores/test_store_contract.py"
 
 DELIVERY = [
@@ -164,9 +167,9 @@ DELIVERY = [
         f"{TEST_SQL} -k s12 or identifiers",
     ),
     Mutant(
-        *("M4", "an identifier is not quoted", TABLES),
-        "return self._connection.dialect.identifier_preparer.quote_identifier(name)",
-        "return name",
+        *("M4", "an identifier is not quoted", MONTHS),
+        "quoted = self._connection.dialect.identifier_preparer.quote_identifier(table.name)",
+        "quoted = table.name",
         f"{TEST_SQL} -k s12",
     ),
     Mutant(
@@ -194,7 +197,7 @@ DELIVERY = [
         f"{TEST_BLAME} -k none_of_theirs",
     ),
     Mutant(
-        *("B2", "a login that lacks a package makes dead letters", SQL),
+        *("B2", "a login that lacks a package makes dead letters", STORE),
         "            raise explained(self._database.place, error) or unopened(self._database.place, error) from error",
         "            raise",
         f"{TEST_BLAME} -k foresaw",
@@ -204,5 +207,35 @@ DELIVERY = [
         'if "@" in path + query or "#" in url:',
         'if "#" in url:',
         f"{TEST_URLS} -k password",
+    ),
+    Mutant(
+        *("M8", "an insert as MySQL 8.0.20 wants it is not known", CURSOR),
+        "( (?:AS \\w+ )?ON DUPLICATE",
+        "( ON DUPLICATE",
+        f"{TEST_STATEMENTS} -k every_version",
+    ),
+    Mutant(
+        *("M9", "an idle store has a transaction open", STORE),
+        "            self._open.connection.rollback()\n",
+        "",
+        f"{TEST_OBSTACLES} -k idle",
+    ),
+    Mutant(
+        *("M10", "a table that a crash has left lacks columns for ever", TABLES),
+        "        if there:\n            self._alter",
+        "        if False:\n            self._alter",
+        f"{TEST_OBSTACLES} -k crash_between",
+    ),
+    Mutant(
+        *("M11", "a table of somebody else's is taken for ours", TABLES),
+        "elif _BASE - there:",
+        "elif False:",
+        f"{TEST_OBSTACLES} -k somebody_elses",
+    ),
+    Mutant(
+        *("M12", "a job that forgets to commit stops all hosts", TABLES),
+        "(number_of(error) != BUSY or name not in self.tables)",
+        "True",
+        f"{TEST_OBSTACLES} -k forgets_to_commit_new_columns",
     ),
 ]

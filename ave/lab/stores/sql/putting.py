@@ -11,7 +11,7 @@ from sqlalchemy import exc, select, text
 from sqlalchemy.dialects import mysql, sqlite
 
 from ave.lab.stores.base import DIFFERENT, Rejected
-from ave.lab.stores.sql.engine import explained
+from ave.lab.stores.sql.engine import explained, is_gone
 from ave.lab.stores.sql.rows import UNSTORABLE, base_row, measured_row, month, record_of
 from ave.lab.stores.sql.sorting import SortedBatch
 from ave.lab.stores.sql.tables import wanted
@@ -60,8 +60,20 @@ class Batch:
         made = batch if isinstance(batch, SortedBatch) else SortedBatch(batch, self._catalogue.tables)
         self._rejected += made.rejected
         for name, records in made.groups.items():
-            self._put(*self._made(name, records, made), doubtful)
+            self._put_group(name, records, made, doubtful)
         return self._rejected
+
+    def _put_group(self, name: str | None, records: list[Record], made: SortedBatch, doubtful: set[str]) -> None:
+        """Put the records of a table; if somebody has dropped it, or a part of it, make that anew first."""
+        before = len(self._rejected)
+        try:
+            self._put(*self._made(name, records, made), doubtful)
+        except exc.DBAPIError as error:
+            if name is None or not is_gone(error):
+                raise
+            del self._rejected[before:]
+            self._catalogue.mend(name)
+            self._put(*self._rows(records, self._table(name, records)), doubtful)
 
     def _made(self, name: str | None, records: list[Record], made: SortedBatch) -> tuple[Rows, Measured | None]:
         """Return the rows of a table, those that were made beforehand if the table is as it was then."""
@@ -73,7 +85,7 @@ class Batch:
         return rows, measured
 
     def _table(self, name: str, records: list[Record]) -> Measured | None:
-        """Return the table with all columns that these rows need; None if it cannot have them."""
+        """Return the table, with all columns that these rows need if it can have them; None if it cannot be."""
         asked: dict[str, dict[str, Any]] = {}
         known = self._catalogue.tables.get(name)
         for record in records:
@@ -115,7 +127,7 @@ class Batch:
     def _put(self, rows: Rows, measured: Measured | None, doubtful: set[str]) -> None:
         table = self._records if measured is None else measured.table
         for when in {row[1][:MONTH] for _, row in rows.values()}:
-            self._catalogue.divide(table, month(when))
+            self._catalogue.months.divide(table, month(when))
         again = [name for name in rows if name in doubtful]
         if again:
             there = self._judged(again, rows, measured)
@@ -134,7 +146,7 @@ class Batch:
                 self._judged(list(rows), rows, measured)
             self._connection.commit()
         except exc.DBAPIError as error:
-            if explained(self._place, error) is not None:
+            if (measured and is_gone(error)) or explained(self._place, error) is not None:
                 raise
             self._connection.rollback()
             if len(rows) == 1:

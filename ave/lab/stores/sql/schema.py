@@ -39,10 +39,28 @@ if TYPE_CHECKING:
     from sqlalchemy import Connection
     from sqlalchemy.types import TypeEngine
 
-__all__ = ["LIMITS", "MIGRATIONS", "Schema", "base_columns", "is_server", "one_at_a_time", "options", "text_type"]
+__all__ = [
+    "LIMITS",
+    "MIGRATIONS",
+    "Schema",
+    "base_columns",
+    "columns_of",
+    "is_server",
+    "one_at_a_time",
+    "options",
+    "text_type",
+]
 
 #: Seconds to wait for another host that is just changing tables.
 LOCK_S = 30
+
+#: The name of the lock that who changes tables holds. MySQL takes 64 characters, which that of a database may have.
+LOCK = "IF(CHAR_LENGTH(DATABASE()) > 60, SHA2(DATABASE(), 224), CONCAT(DATABASE(), '.ave'))"
+
+_COLUMNS = text(
+    "SELECT COLUMN_NAME FROM information_schema.COLUMNS WHERE TABLE_SCHEMA = DATABASE() AND TABLE_NAME = :name"
+)
+_COLUMNS_OF_SQLITE = text("SELECT name FROM pragma_table_info(:name)")
 
 #: Characters that a field of a record may have.
 LIMITS = {"id": 255, "guid": 500, "host": 255, "source": 255, "kind": 32}
@@ -81,6 +99,12 @@ def is_server(connection: Connection) -> bool:
     return connection.dialect.name in {"mysql", "mariadb"}
 
 
+def columns_of(connection: Connection, table: Table) -> set[str]:
+    """Return the identifiers of the columns that a table really has; none if it is not there."""
+    asked = _COLUMNS if is_server(connection) else _COLUMNS_OF_SQLITE
+    return {name.lower() for (name,) in connection.execute(asked, {"name": table.name})}
+
+
 @contextmanager
 def one_at_a_time(connection: Connection) -> Iterator[None]:
     """Change tables while no other host of the server does; StoreUnavailable if another one does not come to an end.
@@ -93,11 +117,11 @@ def one_at_a_time(connection: Connection) -> Iterator[None]:
     if not is_server(connection):
         yield
         return
-    locked = connection.execute(text("SELECT GET_LOCK(CONCAT(DATABASE(), '.ave'), :s)"), {"s": LOCK_S})
+    locked = connection.execute(text(f"SELECT GET_LOCK({LOCK}, :s)"), {"s": LOCK_S})
     if not locked.scalar():
         raise StoreUnavailable("another host is changing the tables")
     yield
-    connection.execute(text("SELECT RELEASE_LOCK(CONCAT(DATABASE(), '.ave'))"))
+    connection.execute(text(f"SELECT RELEASE_LOCK({LOCK})"))
 
 
 def options(connection: Connection) -> dict[str, Any]:

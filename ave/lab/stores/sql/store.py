@@ -131,7 +131,6 @@ class SqlStore(Store):
                     return
                 asked = _page(opened.connection, table, query, guid, last).limit(size)
                 rows = opened.connection.execute(asked).mappings().all()
-                opened.connection.rollback()
             for row in rows:
                 last = record_of(row, measured)
                 if matches(query, last) and (guid is None or last.guid == guid):
@@ -146,6 +145,8 @@ class SqlStore(Store):
             if self._open is None:
                 self._begin()
             yield self._open
+            # what has been read only would keep other hosts from changing those tables
+            self._open.connection.rollback()
         except NoDatabase:
             yield None
         except BaseException as error:
@@ -200,7 +201,7 @@ class _Open:
             self._load()
         if self.catalogue is not None:
             yield None, self.schema.records
-            for measured in self.catalogue.tables.values():
+            for measured in self.catalogue.present():
                 yield measured, measured.table
 
     def close(self) -> None:
@@ -214,7 +215,6 @@ class _Open:
     def _load(self) -> None:
         if self.schema.version(self.connection, self._place):
             self.catalogue = Catalogue(self.schema, self.connection)
-        self.connection.rollback()
 
 
 def _page(connection: Connection, table: Table, query: Query, guid: str | None, last: Record | None) -> Select[Any]:
