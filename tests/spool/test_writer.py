@@ -16,6 +16,7 @@ import pytest
 
 from ave import io
 from ave import spool as spools
+from ave import undisturbed as late
 from ave.exceptions import SpoolError, SpoolFull, UsageError
 from ave.record import KINDS, joined, segment_of, seq_of
 from ave.spool import reader, writer
@@ -608,6 +609,52 @@ def test_r17_real_signals_interrupt_without_harm(spool):
         [*map(str, range(next(numbers_kept))), *(f"signal {n}" for n in range(next(signals_kept)))]
     )
     assert len(found.counts) == len(reader.list_segments(spool))
+
+
+@pytest.mark.parametrize("file", ["ave/redact/shapes.py", "/hashlib.py", "re/_parser.py"])
+def test_r17_no_handler_that_appends_comes_while_something_is_loaded_late(file, spool):
+    """It would meet half a module; or begin anew what takes long, as would the next handler amid that, without end."""
+    code = f"""if True:
+        import signal, sys
+        from ave import spool
+        text = "password=canary https://user:canary@host/ " * 5000
+        def append(n):
+            spool.append("log", "guid-of-writer", {{"n": n, "text": text}}, source="test")
+        def handle(_, frame):
+            while frame:
+                assert {file!r} not in frame.f_code.co_filename, "amid it"
+                frame = frame.f_back
+            append("handler")
+        def trace(frame, event, _):
+            global is_sent
+            if {file!r} in frame.f_code.co_filename and not is_sent:
+                is_sent = True
+                signal.raise_signal(signal.SIGALRM)
+            return trace
+        is_sent = False
+        signal.signal(signal.SIGALRM, handle)
+        sys.settrace(trace)
+        append("main")
+        sys.settrace(None)
+        assert signal.pthread_sigmask(signal.SIG_BLOCK, ()) == set()
+    """
+    subprocess.run([sys.executable, "-c", code], env={**os.environ, "PYTHONPATH": ROOT}, check=True)
+    assert sorted(record.body["n"] for record in joined(read_spool(spool).records)) == ["handler", "main"]
+
+
+def test_r17_an_interrupt_just_when_signals_are_held_leaves_none_of_them_held(monkeypatch):
+    real = late._signal.pthread_sigmask
+
+    def interrupted(how, numbers):
+        before = real(how, numbers)
+        if how == signal.SIG_BLOCK and numbers:
+            raise KeyboardInterrupt
+        return before
+
+    monkeypatch.setattr(late._signal, "pthread_sigmask", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        late.undisturbed(list)
+    assert real(signal.SIG_BLOCK, ()) == set()
 
 
 def test_r17_a_handler_that_closes_the_spool_takes_no_record_away(spool, monkeypatch):
