@@ -12,9 +12,11 @@ from operator import is_not
 
 from ave.record import DEPTH_MAX
 from ave.redact.names import MASK, NAME_MAX, is_environment, is_hidden, is_secret_name
+from ave.undisturbed import undisturbed
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from types import ModuleType
     from typing import Any
 
 __all__ = ["MASK", "is_clean", "is_clean_json", "is_secret_name", "redact"]
@@ -120,15 +122,26 @@ def redact(body: dict[str, Any]) -> dict[str, Any]:
 @lru_cache(1)
 def _hint() -> re.Pattern[bytes]:
     """Return the compiled pattern; compiling it costs as much as a tenth of `import json`, so not at import."""
-    return re.compile(_HINT)
+    return undisturbed(lambda: re.compile(_HINT))
+
+
+@lru_cache(1)
+def _shapes() -> ModuleType:
+    """Return `ave.redact.shapes`: its patterns cost 5 ms, and most jobs never need them."""
+
+    def load() -> ModuleType:
+        from ave.redact import shapes  # noqa: PLC0415
+
+        return shapes
+
+    return undisturbed(load)
 
 
 def _text(text: str) -> str:
     if not _hint().search(text.encode("utf-8", "replace").translate(_LOWER, _DROPPED)):
         return text
-    from ave.redact.shapes import masked  # noqa: PLC0415 - its patterns cost 5 ms, and most jobs never need them
-
-    return masked(text)
+    clean: str = _shapes().masked(text)
+    return clean
 
 
 # The walk. `env` is true for the value of a key such as `environ`. What needs no change is returned itself.
@@ -209,6 +222,5 @@ def _whole(value: Any) -> Any:
 
 def _variables(text: str) -> str:
     """Mask the values in a printed environment, a variable a line (or NUL-terminated, as in /proc)."""
-    from ave.redact.shapes import variables_masked  # noqa: PLC0415 - as above
-
-    return variables_masked(text)
+    clean: str = _shapes().variables_masked(text)
+    return clean

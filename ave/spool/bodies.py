@@ -12,9 +12,11 @@ from json import encoder as json_encoder
 from ave import redact
 from ave.exceptions import UsageError
 from ave.record import INT_MAX, INT_MIN, RESERVED, plain, plain_items
+from ave.undisturbed import undisturbed
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    import hashlib
     from collections.abc import Callable, Iterator
     from typing import Any
 
@@ -235,9 +237,7 @@ def _part(fields: dict[str, Any], marks: list[dict[str, str]], is_head: bool) ->
 
 def _pieces(name: str, begin: str, text: str, is_json: bool) -> Iterator[dict[str, Any]]:
     """Yield a long text behind its `begin`, in pieces."""
-    from hashlib import sha256  # noqa: PLC0415 - costs a job 2 ms, and long values are rare
-
-    digest, offset = sha256(), 0
+    digest, offset = undisturbed(_sha256)(), 0
     waiting: dict[str, Any] | None = None
     for window in (text,) if is_json else _windows(name, text):
         for at in range(0, len(window), VALUE_MAX):
@@ -250,6 +250,12 @@ def _pieces(name: str, begin: str, text: str, is_json: bool) -> Iterator[dict[st
             offset += len(piece)
     if waiting:
         yield waiting | {"length": offset, "sha256": digest.hexdigest()}
+
+
+def _sha256() -> Callable[[], hashlib._Hash]:
+    from hashlib import sha256  # noqa: PLC0415 - costs a job 2 ms, and long values are rare
+
+    return sha256
 
 
 def _windows(name: str, text: str) -> Iterator[str]:

@@ -9,6 +9,7 @@ import signal
 import pytest
 from forked import (
     CALLS,
+    GUID,
     around_call,
     assert_balances,
     assert_nothing_lost_nothing_twice,
@@ -17,10 +18,13 @@ from forked import (
     kept,
     points,
     segments,
+    stored,
 )
 from scale import SCALE, dice, scaled
 from scene import assert_scene_is_stored
 
+from ave import spool as emit
+from ave.record import segment_of
 from ave.testing import wait_until
 
 pytestmark = pytest.mark.slow
@@ -94,6 +98,18 @@ def test_r6_it_may_die_at_any_moment_while_jobs_emit(home, logd, drain, job):
     drain()
     assert len(kept(home)) > scaled(300)
     assert_nothing_lost_nothing_twice(home)
+    assert segments(home) == []
+    assert_balances(home)
+
+
+def test_r6_a_job_that_is_silent_for_long_goes_on_in_the_segment_it_has(home, logd, drain):
+    for n in range(3):
+        emit.append("shout", GUID, {"n": n}, source="test", home=str(home))
+        drain()  # all that is there is delivered and in the books: what is final goes
+        assert sorted(body["n"] for _, body in stored(home).values()) == list(range(n + 1))
+    assert len({segment_of(found) for found in stored(home)}) == len(segments(home)) == 1
+    emit.close()
+    drain()
     assert segments(home) == []
     assert_balances(home)
 

@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 from contextlib import closing, nullcontext
+from itertools import count
 from pathlib import Path
 from threading import Event
 
@@ -19,7 +20,7 @@ from scale import dice, scaled
 from ave import home as homes
 from ave import spool as emit
 from ave.lab import config
-from ave.lab.logd import daemon
+from ave.lab.daemon.signals import Signals
 from ave.lab.stores.embedded import EmbeddedStore
 from ave.testing import wait_until
 
@@ -95,16 +96,46 @@ def test_r22_a_store_that_hangs_does_not_hold_up_the_end(home, logd, job, drain)
 
 
 def test_r22_a_storm_of_signals_is_weathered(home, logd):
-    def fault():
-        daemon.LOOK_S = 0.0005  # it waits as often as it can, for a signal to meet it there
-
-    serving = logd(fault=fault)
+    serving = logd()
     wait_until(lambda: "serving" in serving.said())
     for _ in range(scaled(20_000)):
         serving.send(signal.SIGHUP)
         time.sleep(0)
     serving.send(signal.SIGTERM)
     assert serving.wait(5) == 0
+
+
+def test_r22_a_signal_may_come_at_any_step_of_the_wait_for_signals(fork):
+    """A lock that a handler needs and the wait holds would never be free: the two are one thread."""
+
+    def hang_up_at(step, signals):
+        """Wait for signals, and send one before this step of the wait; return what came, and whether it got there."""
+        steps = count(1)
+
+        def trace(frame, event, _):
+            frame.f_trace_opcodes = frame.f_code is Signals.wait.__code__
+            if event == "opcode" and next(steps) == step:
+                signal.raise_signal(signal.SIGHUP)
+            return trace
+
+        signals.ring()  # something else wakes it meanwhile
+        sys.settrace(trace)
+        came = signals.wait(0)
+        sys.settrace(None)
+        return came | signals.wait(0), next(steps) > step
+
+    def work():
+        signals = Signals()
+        signals.install()
+        for step in count(1):
+            came, is_sent = hang_up_at(step, signals)
+            assert came == ({signal.SIGHUP} if is_sent else set()), step
+            if not is_sent:
+                assert step > 30
+                break
+
+    one = fork(work)
+    assert one.wait(20) == 0, one.said()
 
 
 def test_r22_the_program_itself_ends_well_however_early_it_is_told(home, job, drain):
@@ -145,10 +176,9 @@ BROKEN = {
 
 
 def contents(home):
-    """Return all files of the spool with their contents."""
-    spool = homes.ave(str(home), "spool")
-    files = (os.path.join(root, entry) for root, _, entries in os.walk(spool) for entry in entries)
-    return {path: Path(path).read_bytes() for path in files}
+    """Return all that is in the spool: its directories, and its files with their contents."""
+    found = Path(homes.ave(str(home), "spool")).rglob("*")
+    return {path: path.is_file() and path.read_bytes() for path in found}
 
 
 @pytest.mark.parametrize("broken", BROKEN)

@@ -208,21 +208,29 @@ def test_s1_a_bad_length_ends_the_connection_at_once(when, length, serve, call):
     assert call(control, KEY).echo(1) == 1
 
 
-def test_s1_a_stream_may_be_split_at_every_byte(serve):
+def test_s1_a_stream_may_be_split_at_every_byte(serve, call):
     control = serve(Target, **KEYS)
+    other = call(control, KEY)
+
+    def send_split(sock, data, at):
+        """Send the second piece when the service has read the first one."""
+        sock.sendall(data[:at])
+        # it reads all that is there in one turn: when it has answered this, the turn in which it came is over
+        for _ in range(2):
+            assert other.echo(at) == at
+        sock.sendall(data[at:])
+
     size = None
     cut = 1
     while size is None or cut < size:
         with connect(control) as sock:
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             first, client = hello(messages_of(sock.recv(4096))[0])
-            sock.sendall(first[:cut])
-            sock.sendall(first[cut:])
+            send_split(sock, first, cut)
             client.finish(memoryview(messages_of(sock.recv(4096))[0]))
             second = b"".join(client.session.seal(request("echo", "\u00f6" * 3, id=1)))
             size = len(first) + len(second)
-            sock.sendall(second[: max(0, cut - len(first))])
-            sock.sendall(second[max(0, cut - len(first)) :])
+            send_split(sock, second, max(0, cut - len(first)))
             reply = client.session.open(memoryview(messages_of(sock.recv(4096))[0]))
             assert json.loads(bytes(reply)) == {"result": "\u00f6" * 3, "id": 1}
         cut += 1 if scaled(10) >= 10 else 7

@@ -74,7 +74,7 @@ DELIVERY = [
         *("R12", "the library asks a CouchDB that is away twice at once", CLIENT),
         ", retryable_errors=())",
         ")",
-        f"{TEST_COUCH} -k tried_once",
+        f"{TEST_COUCH} -k hangs_up_when_asked",
     ),
     Mutant(
         *("R12", "a CouchDB is asked again before it wants to be", CONNECTIONS),

@@ -14,6 +14,8 @@ LEDGER = "ave/lab/logd/ledger.py"
 LETTERS = "ave/lab/logd/letters.py"
 PLACES = "ave/lab/logd/places.py"
 LIFE = "ave/lab/daemon/life.py"
+SIGNALS = "ave/lab/daemon/signals.py"
+LOGD_PROGRAM = "ave/lab/logd/program.py"
 PID_FILE = "ave/lab/daemon/pidfile.py"
 BATCHES = "ave/lab/logd/batches.py"
 SHIPPER = "ave/lab/logd/shipper.py"
@@ -40,6 +42,22 @@ PUT = """        if batch:
 MOVE = """        if positions:
             cursor.move(positions)
             io.reached("cursor-moved")
+"""
+RECEPTION = """        came, self._came = self._came, set()
+        return came
+
+    def _note(self, number: int, _frame: FrameType | None) -> None:
+        self._came.add(number)
+"""
+LOCKED_RECEPTION = """        with Signals.lock:
+            came, self._came = self._came, set()
+        return came
+
+    def _note(self, number: int, _frame: FrameType | None) -> None:
+        with Signals.lock:
+            self._came.add(number)
+
+    lock = __import__("threading").Lock()
 """
 
 LOGD = [
@@ -164,7 +182,7 @@ LOGD = [
         *("R6", "a living job's segment is taken for final", WATCH),
         "        final = segment.is_final()  #",
         "        final = True  #",
-        f"{TEST_KILL} -k any_moment",
+        f"{TEST_KILL} -k silent_for_long",
     ),
     Mutant(
         *("R6", "a letter behind a torn one is swallowed", LETTERS),
@@ -359,7 +377,7 @@ LOGD = [
     ),
     Mutant(
         *("R20", "the whole backlog is one batch", BATCHES),
-        "            if left <= 0:\n                break\n",
+        "                left -= end - offset\n",
         "",
         f"{TEST_SHIPPER} -k bytes_at_most",
     ),
@@ -370,10 +388,10 @@ LOGD = [
         f"{TEST_DAMAGE} -k later_format",
     ),
     Mutant(
-        *("R22", "a signal may meet its own lock", DAEMON),
-        "from queue import Empty, SimpleQueue\n",
-        "from queue import Empty\nfrom queue import Queue as SimpleQueue\n",
-        f"{TEST_SIGNALS} -k storm",
+        *("R22", "a signal may meet its own lock", SIGNALS),
+        RECEPTION,
+        LOCKED_RECEPTION,
+        f"{TEST_SIGNALS} -k any_step",
     ),
     Mutant(
         *("R22", "a store that hangs holds up the end", DAEMON),
@@ -394,9 +412,9 @@ LOGD = [
         f"{TEST_SIGNALS} -k keeps_the_old_one",
     ),
     Mutant(
-        *("R22", "the spool is touched before the configuration is read", DAEMON),
-        "        self.policy = _policy(home)\n        self.failure",
-        "        open(self.spool + '/new', 'w').close()\n        self.policy = _policy(home)\n        self.failure",
+        *("R22", "the spool is touched before the configuration is read", LOGD_PROGRAM),
+        "        self._routing = Routing.read(self.home)\n",
+        "        open(self.home + '/.ave/spool/new', 'w').close()\n        self._routing = Routing.read(self.home)\n",
         f"{TEST_SIGNALS} -k touches_no",
     ),
     Mutant(

@@ -91,7 +91,7 @@ SEARCH = [
     ),
     Mutant(
         *("S14", "another machine is reached without TLS", PLACE),
-        '    return not (scheme.endswith("+http") or is_local or insecure)\n',
+        '    return not (said.scheme.endswith("+http") or is_local or insecure)\n',
         "    return False\n",
         f"{TEST_WIRE} -k whether_tls",
     ),

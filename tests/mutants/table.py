@@ -251,6 +251,12 @@ EMITTER = [
         f"{TEST_WRITER} -k signal",
     ),
     Mutant(
+        *("R17", "a signal handler meets what is half loaded", "ave/undisturbed.py"),
+        "        _signal.pthread_sigmask(_signal.SIG_BLOCK, _signal.valid_signals())\n",
+        "",
+        f"{TEST_WRITER} -k loaded_late",
+    ),
+    Mutant(
         *("R17", "a segment has its name before it has its file", SEGMENT),
         "            self.name = _new_name()\n            io.rename(unseen,",
         "            self.name = os.path.basename(unseen)[:26]\n            io.rename(unseen,",

@@ -16,6 +16,7 @@ import pytest
 
 from ave import io
 from ave import spool as spools
+from ave import undisturbed as late
 from ave.exceptions import SpoolError, SpoolFull, UsageError
 from ave.record import KINDS, joined, segment_of, seq_of
 from ave.spool import reader, writer
@@ -572,22 +573,88 @@ def test_r17_a_fork_may_come_at_any_moment(settings, spool, monkeypatch):
 
 
 def test_r17_real_signals_interrupt_without_harm(spool):
-    count = itertools.count()
-    before = signal.signal(signal.SIGALRM, lambda *_: append(f"signal {next(count)}"))
-    signal.setitimer(signal.ITIMER_REAL, 0.0005, 0.0005)
+    numbers_kept, signals_kept = itertools.count(), itertools.count()
+    depth, goes_on = 0, True
+
+    def come_soon():
+        if goes_on:
+            signal.setitimer(signal.ITIMER_REAL, 0.0005)
+
+    def handle(*_):
+        """Append, and be interrupted, too; but not without end, or a machine that is busy would never get out."""
+        nonlocal depth
+        depth += 1
+        if depth < 3:
+            come_soon()
+        append(f"signal {next(signals_kept)}")
+        depth -= 1
+        if depth == 0:
+            come_soon()
+
+    before = signal.signal(signal.SIGALRM, handle)
+    come_soon()
     try:
-        for n in range(3000):
+        for n in numbers_kept:
             append(n)
+            if n >= 3000 and os.path.exists(spool) and len(reader.list_segments(spool)) >= 3:
+                break
     finally:
+        goes_on = False
         signal.setitimer(signal.ITIMER_REAL, 0)
         signal.signal(signal.SIGALRM, before)
     spools.close()
     found = read_spool(spool)
     assert found.damage == {}
     assert sorted(map(str, numbers(spool))) == sorted(
-        [*map(str, range(3000)), *(f"signal {n}" for n in range(next(count)))]
+        [*map(str, range(next(numbers_kept))), *(f"signal {n}" for n in range(next(signals_kept)))]
     )
     assert len(found.counts) == len(reader.list_segments(spool))
+
+
+@pytest.mark.parametrize("file", ["ave/redact/shapes.py", "/hashlib.py", "re/_parser.py"])
+def test_r17_no_handler_that_appends_comes_while_something_is_loaded_late(file, spool):
+    """It would meet half a module; or begin anew what takes long, as would the next handler amid that, without end."""
+    code = f"""if True:
+        import signal, sys
+        from ave import spool
+        text = "password=canary https://user:canary@host/ " * 5000
+        def append(n):
+            spool.append("log", "guid-of-writer", {{"n": n, "text": text}}, source="test")
+        def handle(_, frame):
+            while frame:
+                assert {file!r} not in frame.f_code.co_filename, "amid it"
+                frame = frame.f_back
+            append("handler")
+        def trace(frame, event, _):
+            global is_sent
+            if {file!r} in frame.f_code.co_filename and not is_sent:
+                is_sent = True
+                signal.raise_signal(signal.SIGALRM)
+            return trace
+        is_sent = False
+        signal.signal(signal.SIGALRM, handle)
+        sys.settrace(trace)
+        append("main")
+        sys.settrace(None)
+        assert signal.pthread_sigmask(signal.SIG_BLOCK, ()) == set()
+    """
+    subprocess.run([sys.executable, "-c", code], env={**os.environ, "PYTHONPATH": ROOT}, check=True)
+    assert sorted(record.body["n"] for record in joined(read_spool(spool).records)) == ["handler", "main"]
+
+
+def test_r17_an_interrupt_just_when_signals_are_held_leaves_none_of_them_held(monkeypatch):
+    real = late._signal.pthread_sigmask
+
+    def interrupted(how, numbers):
+        before = real(how, numbers)
+        if how == signal.SIG_BLOCK and numbers:
+            raise KeyboardInterrupt
+        return before
+
+    monkeypatch.setattr(late._signal, "pthread_sigmask", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        late.undisturbed(list)
+    assert real(signal.SIG_BLOCK, ()) == set()
 
 
 def test_r17_a_handler_that_closes_the_spool_takes_no_record_away(spool, monkeypatch):

@@ -142,11 +142,10 @@ class SqlStore(Store):
     def _opened(self) -> Iterator[_Open | None]:
         """Lend the open connection, None if there is nothing to read; whatever goes wrong closes it."""
         try:
-            if self._open is None:
-                self._begin()
-            yield self._open
+            opened = self._open or self._begin()
+            yield opened
             # what has been read only would keep other hosts from changing those tables
-            self._open.connection.rollback()
+            opened.connection.rollback()
         except NoDatabase:
             yield None
         except BaseException as error:
@@ -158,11 +157,12 @@ class SqlStore(Store):
                 raise
             raise meaning from error
 
-    def _begin(self) -> None:
+    def _begin(self) -> _Open:
         """Connect; whatever goes wrong at that is about no record."""
         try:
             self._open = _Open(self._database.connect(), self._database.place)
             self._open.begin(readonly=self._readonly)
+            return self._open
         except (AveException, NoDatabase):
             raise
         except Exception as error:
