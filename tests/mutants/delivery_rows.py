@@ -216,7 +216,7 @@ DELIVERY = [
     ),
     Mutant(
         *("M9", "an idle store has a transaction open", STORE),
-        "            self._open.connection.rollback()\n",
+        "            opened.connection.rollback()\n",
         "",
         f"{TEST_OBSTACLES} -k idle",
     ),
