@@ -47,8 +47,8 @@ TIMEOUT_S = 60.0
 
 _HEADERS = {"Content-Type": "application/json", "X-Couch-Full-Commit": "true"}
 
-#: What comes out of the library when the answer was not that of a CouchDB, or was cut short. None is about a record.
-_NONSENSE = (HTTPException, msgspec.DecodeError, AttributeError, LookupError, RuntimeError, TypeError, ValueError)
+#: What comes out of the library when the answer was not that of a CouchDB, or was cut short.
+_NONSENSE = (HTTPException, msgspec.DecodeError, AttributeError, KeyError, TypeError, ValueError)
 
 
 class Refused(Exception):  # noqa: N818 - an answer
@@ -309,5 +309,6 @@ _MEANINGS: tuple[tuple[tuple[type[Exception], ...], Callable[[str, Exception], E
     ((ssl.SSLError,), _insecure),
     ((TimeoutError,), _silent),
     ((OSError,), _away),
-    (_NONSENSE, _strange),
+    # what was sent is bytes by then, so none of it is about a record
+    ((*_NONSENSE, LookupError, RuntimeError), _strange),
 )
