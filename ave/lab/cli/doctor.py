@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from contextlib import closing
 from typing import TYPE_CHECKING
 
+from ave import home as homes
 from ave.exceptions import AveException, ConfigError, StoreUnavailable
 from ave.lab.cli import host, running
 from ave.lab.cli.contents import look
@@ -16,6 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from ave.lab.cli.contents import Way
+    from ave.lab.config import Route
 
 __all__ = ["examine"]
 
@@ -43,16 +46,21 @@ def _configuration(home: str) -> Iterator[Finding]:
 
 def _stores(home: str) -> Iterator[Finding]:
     for route in Routing.read(home).routes:
-        store = open_store(route.url, home, route.kinds, readonly=True)
         try:
-            store.probe()
+            _probe(route, home)
         except (ConfigError, StoreUnavailable) as error:
-            mend = "mend it; until then its records wait in the spool"
-            yield Finding(WRONG if route.required else WARNING, "stores", f"{route.name}: {error}", mend)
+            file = homes.config_file(route.files[0], home)
+            is_away = isinstance(error, StoreUnavailable) and not route.url.startswith("sqlite")
+            mend = f"see that it runs, where {file} says it is" if is_away else f"mend it there or in {file}"
+            what, state = f"{route.name}: {error}", WRONG if route.required else WARNING
+            yield Finding(state, "stores", what, f"{mend}; until then its records wait in the spool")
         else:
             yield Finding(OK, "stores", f"{route.name} answers; it takes {' '.join(sorted(route.kinds))}")
-        finally:
-            store.close()
+
+
+def _probe(route: Route, home: str) -> None:
+    with closing(open_store(route.url, home, route.kinds, readonly=True)) as store:
+        store.probe()
 
 
 def _contents(home: str) -> Iterator[Finding]:

@@ -19,6 +19,7 @@ from ave.lab.cli.doctor import examine
 from ave.lab.cli.finding import OK, WARNING, WRONG
 from ave.lab.logd.letters import DeadLetters
 from ave.lab.stores import Rejected
+from ave.network import find_free_port
 from ave.spool import frames, reader
 from ave.testing import wait_until
 
@@ -208,8 +209,6 @@ def test_a_store_that_is_not_required_is_a_warning(home):
 
 
 def test_each_kind_of_server_is_tried_and_the_mend_is_told(home):
-    from ave.network import find_free_port
-
     port = find_free_port()
     for name in ("elasticsearch", "logstash"):
         with open(homes.config_file(name, home), "w") as file:
@@ -217,10 +216,25 @@ def test_each_kind_of_server_is_tried_and_the_mend_is_told(home):
         os.chmod(homes.config_file(name, home), 0o600)
     found = [finding for finding in examine(home) if finding.subject == "stores" and finding.state != OK]
     assert [finding.state for finding in found] == [WRONG, WARNING]
-    for finding in found:
+    for finding, name in zip(found, ("elasticsearch", "logstash"), strict=True):
         assert f"127.0.0.1:{port}" in finding.what
         assert "Connection refused" in finding.what
-        assert "mend it; until then its records wait in the spool" in finding.mend
+        file = homes.config_file(name, home)
+        assert finding.mend == f"see that it runs, where {file} says it is; until then its records wait in the spool"
+
+
+def test_a_store_that_cannot_be_made_hides_no_other(home):
+    for name, url in (
+        ("mysql", "mysql://127.0.0.1/ave?tsl=x"),
+        ("logstash", f"logstash://127.0.0.1:{find_free_port()}"),
+    ):
+        with open(homes.config_file(name, home), "w") as file:
+            json.dump({"url": url}, file)
+        os.chmod(homes.config_file(name, home), 0o600)
+    found = [finding for finding in examine(home) if finding.subject == "stores"]
+    assert [finding.state for finding in found] == [OK, WRONG, WARNING]
+    assert 'unknown option "tsl"' in found[1].what
+    assert f"mend it there or in {homes.config_file('mysql', home)}; until then" in found[1].mend
 
 
 def test_what_lies_in_the_spool_for_good_is_told(home, place, made):

@@ -30,7 +30,7 @@ _HEADERS = {"Content-Type": "application/json", "X-Couch-Full-Commit": "true"}
 #: What to do about a server that does not speak TLS.
 _TLS_CURE = "give the port where it does (CouchDB: 6984, see its [ssl]), or insecure=true"
 
-#: What comes out of the library when the answer was not that of a CouchDB, or was cut short. None is about a record.
+#: What comes out of the library when the answer was not that of a CouchDB, or was cut short.
 _NONSENSE = (HTTPException, msgspec.DecodeError, AttributeError, LookupError, RuntimeError, TypeError, ValueError)
 
 #: Answers of those before a server, or of a busy one, which pass.
@@ -257,5 +257,6 @@ _MEANINGS: tuple[tuple[tuple[type[Exception], ...], Callable[[str, Exception], E
     ((ssl.SSLError,), _insecure),
     ((TimeoutError,), _silent),
     ((OSError,), _away),
+    # what was sent is bytes by then, so none of it is about a record
     (_NONSENSE, _strange),
 )
