@@ -625,17 +625,13 @@ def test_r17_no_handler_that_appends_comes_while_something_is_loaded_late(file, 
                 assert {file!r} not in frame.f_code.co_filename, "amid it"
                 frame = frame.f_back
             append("handler")
-        def trace(frame, event, _):
-            global is_sent
-            if {file!r} in frame.f_code.co_filename and not is_sent:
-                is_sent = True
+        def trace(frame, *_):
+            if {file!r} in frame.f_code.co_filename:
+                sys.settrace(None)
                 signal.raise_signal(signal.SIGALRM)
-            return trace
-        is_sent = False
         signal.signal(signal.SIGALRM, handle)
         sys.settrace(trace)
         append("main")
-        sys.settrace(None)
         assert signal.pthread_sigmask(signal.SIG_BLOCK, ()) == set()
     """
     subprocess.run([sys.executable, "-c", code], env={**os.environ, "PYTHONPATH": ROOT}, check=True)
