@@ -370,6 +370,18 @@ def test_a_name_is_for_ever_fit_for_a_file_and_does_not_depend_on_who_logs_in(ho
     assert re.fullmatch(r"[A-Za-z0-9-]{1,80}", odd)
 
 
+def test_what_is_to_be_made_in_a_cluster_makes_it_no_other_store(home, write):
+    def name(url) -> str:
+        write("elasticsearch", {"url": url})
+        [one] = {route.name for route in Routing.read(home).of("metric")}
+        return one
+
+    plain = name("elasticsearch://lab-search/ave")
+    for options in ("?replicas=0", "?locust=l&tls=system&template=keep", "?insecure=true&replicas=2"):
+        assert name(f"elasticsearch://lab-search/ave{options}") == plain
+    assert name("elasticsearch://lab-search/ave-two") != plain
+
+
 # Bootstrap and check
 
 
