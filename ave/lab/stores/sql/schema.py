@@ -83,7 +83,7 @@ def is_server(connection: Connection) -> bool:
 
 @contextmanager
 def one_at_a_time(connection: Connection) -> Iterator[None]:
-    """Change tables while no other host of the server does; StoreUnavailable if another one does not come to an end.
+    """Change tables while no other host does; StoreUnavailable if another one does not come to an end.
 
     A host that hangs holds up all who wait here: look first whether anything must change, and inside look again, for
     others may have changed it. What fails inside closes the connection, and so lets others in.
@@ -91,6 +91,8 @@ def one_at_a_time(connection: Connection) -> Iterator[None]:
     # a transaction shows what there was when it began, and keeps others from changing the tables that it has read
     connection.rollback()
     if not is_server(connection):
+        # nor may a crash leave a column without its entry in the catalogue
+        connection.exec_driver_sql("BEGIN IMMEDIATE")
         yield
         return
     locked = connection.execute(text("SELECT GET_LOCK(CONCAT(DATABASE(), '.ave'), :s)"), {"s": LOCK_S})

@@ -15,7 +15,7 @@ from sqlalchemy import Column, Index, MetaData, Table, exc, insert, select, text
 from sqlalchemy.schema import CreateColumn
 
 from ave.lab.stores.sql.schema import base_columns, is_server, one_at_a_time, options
-from ave.lab.stores.sql.values import TYPES, sql_name, type_of
+from ave.lab.stores.sql.values import TYPES, WHOLE, inferred, sql_name, type_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -34,18 +34,17 @@ TABLES_MAX = 5000
 
 
 class Named:
-    """A column of measurements: what users call it, its identifier, its type, and whether somebody declared that.
+    """A column of measurements: what users call it, its identifier and its type.
 
     `plain` is the Python type whose values it holds as they are, if there is one.
     """
 
-    __slots__ = ("declared", "name", "plain", "sql_name", "type")
+    __slots__ = ("name", "plain", "sql_name", "type")
 
-    def __init__(self, name: str, sql_name: str, type: str, declared: bool) -> None:  # noqa: A002 - the catalogue's
+    def __init__(self, name: str, sql_name: str, type: str) -> None:  # noqa: A002 - the catalogue's
         self.name = name
         self.sql_name = sql_name
         self.type = type
-        self.declared = declared
         # whole numbers have to be looked at: some are too large
         self.plain = {"float": float, "text": str}.get(type)
 
@@ -84,8 +83,6 @@ class Catalogue:
         self._is_divided = is_server(connection)
         self.tables: dict[str, Measured] = {}
         self._months: dict[str, str] = {}
-        # table and column of those that cannot become wider
-        self._whole: set[tuple[str, str]] = set()
         self.load()
         if self._is_divided:
             self._load_months()
@@ -94,16 +91,18 @@ class Catalogue:
         """Read it anew."""
         # a transaction shows what there was when it began
         self._connection.rollback()
+        self._read()
+        self._connection.commit()
+
+    def _read(self) -> None:
         columns: dict[str, list[Named]] = {}
         listed = self._schema.columns
         for row in self._connection.execute(select(listed).order_by(listed.c.table_name, listed.c.position)):
-            is_declared = row.declared or (row.table_name, row.sql_name) in self._whole
-            columns.setdefault(row.table_name, []).append(Named(row.name, row.sql_name, row.type, is_declared))
+            columns.setdefault(row.table_name, []).append(Named(row.name, row.sql_name, row.type))
         self.tables = {
             row.name: Measured(row.name, columns.get(row.sql_name, ()), self._options)
             for row in self._connection.execute(select(self._schema.tables))
         }
-        self._connection.commit()
 
     def ensure(self, name: str, wanted: dict[str, dict[str, Any]]) -> bool:
         """See that there is a table with these columns (name -> type, unit, better); False if no room is left."""
@@ -116,21 +115,24 @@ class Catalogue:
                     self._make(name, wanted)
         return self._has(name, wanted)
 
-    def widen(self, name: str, columns: set[str]) -> None:
-        """Make floats of columns that were taken for whole numbers, unless one of those would be rounded."""
+    def decide(self, name: str, types: dict[str, str]) -> None:
+        """Give columns of a table (name -> type) the type that they have for good, if no other host has done so.
+
+        Whatever is in a `whole` column fits into either type, and that of the table may be another one than the
+        catalogue says: a crash came between the two.
+        """
         self.load()
-        narrow = {column.name for column in self._narrow(name, columns)}
-        if not narrow:
+        if not self._open(name, types):
             return
         with self._alone():
             measured = self.tables[name]
-            for column in self._narrow(name, narrow):
-                column.type = "float"
+            for column in self._open(name, types):
+                column.type = types[column.name]
                 if self._is_divided:
                     self._alter(measured.table, "MODIFY COLUMN", column)
                 listed = self._schema.columns
                 is_it = (listed.c.table_name == measured.table.name) & (listed.c.sql_name == column.sql_name)
-                self._connection.execute(update(listed).where(is_it).values(type="float"))
+                self._connection.execute(update(listed).where(is_it).values(type=column.type))
             self.tables[name] = Measured(name, measured.columns.values(), self._options)
 
     def divide(self, table: Table, month: str) -> None:
@@ -156,7 +158,7 @@ class Catalogue:
     def _alone(self) -> Iterator[None]:
         """Change tables while no other host does, knowing what others have changed; committed at the end."""
         with one_at_a_time(self._connection):
-            self.load()
+            self._read()
             yield
             self._connection.commit()
 
@@ -183,22 +185,10 @@ class Catalogue:
         self._note(made, added, wanted, is_new=known is None)
         self.tables[name] = made
 
-    def _narrow(self, name: str, columns: set[str]) -> list[Named]:
-        """Return the columns of whole numbers that floats can hold; from now on the others count as declared."""
-        measured = self.tables[name]
-        found = []
-        for column in (measured.columns[one] for one in columns):
-            if column.type != "int" or column.declared:
-                continue
-            kept = measured.table.c[column.sql_name]
-            large = select(kept).where((kept > 2**53) | (kept < -(2**53))).limit(1)
-            if self._connection.execute(large).first():
-                column.declared = True
-                self._whole.add((measured.table.name, column.sql_name))
-                log.warning("column %r of %r stays whole numbers", column.name, name, extra={"action": "not_wider"})
-            else:
-                found.append(column)
-        return found
+    def _open(self, name: str, columns: Iterable[str]) -> list[Named]:
+        """Return those of the columns whose type nobody has decided."""
+        known = self.tables[name].columns
+        return [known[column] for column in columns if known[column].type == WHOLE]
 
     def _load_months(self) -> None:
         self._months = _newest_months(self._connection)
@@ -224,8 +214,9 @@ class Catalogue:
         if is_new:
             self._connection.execute(insert(self._schema.tables).values(sql_name=made.table.name, name=made.name))
         for position, column in enumerate(added, len(made.columns) - len(added)):
-            values = {name: getattr(column, name) for name in ("name", "sql_name", "type", "declared")}
+            values = {name: getattr(column, name) for name in ("name", "sql_name", "type")}
             values |= {"table_name": made.table.name, "position": position}
+            values |= {"declared": wanted[column.name].get("declared", False)}
             about = {key: wanted[column.name].get(key) for key in ("unit", "better")}
             self._connection.execute(insert(self._schema.columns).values(**values, **about))
 
@@ -237,7 +228,7 @@ _BY_MONTH = "PARTITION BY RANGE COLUMNS (ave_time)"
 
 
 def _named(name: str, about: dict[str, Any]) -> Named:
-    return Named(name, sql_name(name), about["type"], bool(about.get("declared")))
+    return Named(name, sql_name(name), about["type"])
 
 
 def wanted(row: dict[str, Any], columns: Any) -> dict[str, dict[str, Any]]:
@@ -248,7 +239,9 @@ def wanted(row: dict[str, Any], columns: Any) -> dict[str, dict[str, Any]]:
         about = declared.get(name)
         if isinstance(about, dict) and about.get("type") in TYPES:
             kept = {key: value for key, value in about.items() if isinstance(value, str)}
-            asked[name] = {**kept, "type": about["type"], "declared": "inferred" not in about}
+            is_declared = "inferred" not in about
+            kind = about["type"] if is_declared else inferred(about["type"])
+            asked[name] = {**kept, "type": kind, "declared": is_declared}
         elif row.get(name) is not None:
             asked[name] = {"type": type_of(row[name])}
     return asked
