@@ -2,8 +2,11 @@
 
     from ave.report import oursql
 
-    with oursql.connect() as connection, connection.cursor() as cursor:
+    with oursql.connect(autocommit=True) as connection, connection.cursor() as cursor:
         cursor.execute("SELECT AVG(seconds) FROM boots WHERE device = %s", ("yuga",))
+
+Without `autocommit`, the first statement begins a transaction, be it a `SELECT`, which lasts until `commit`, `rollback`
+or `close`. Meanwhile nobody can change a table that it has read: new columns and months have to wait. Commit soon.
 
 It is a connection of `pymysql` (PEP 249), which the extra `mysql` brings; it is imported when `connect` is called. The
 measurements' tables are described in the reference; each row's `ave_guid` is its run.
@@ -31,6 +34,9 @@ PORT = 3306
 CONNECT_S = 10
 TIMEOUT_S = 60
 
+#: The first statement of every connection.
+IN_UTC = "SET time_zone = '+00:00'"
+
 #: A value that does not fit is an error, never cut; whatever the server's own setting.
 SQL_MODE = "STRICT_ALL_TABLES,ERROR_FOR_DIVISION_BY_ZERO,NO_ENGINE_SUBSTITUTION,NO_AUTO_VALUE_ON_ZERO"
 
@@ -46,7 +52,7 @@ def connect(home: str | None = None, **options: Any) -> Connection[Any]:
         options: of `pymysql.connect` besides, `cursorclass` or `read_timeout` for instance.
 
     Returns:
-        A DB-API connection; transactions are yours to commit.
+        A DB-API connection; transactions are yours to commit, unless `autocommit` is among the options.
 
     Raises:
         ConfigError: there is no mysql.json, it names no such server, or pymysql is not installed.
@@ -81,7 +87,7 @@ def open_connection(
         "connect_timeout": CONNECT_S,
         "read_timeout": TIMEOUT_S,
         "write_timeout": TIMEOUT_S,
-        "init_command": "SET time_zone = '+00:00'",
+        "init_command": IN_UTC,
         "sql_mode": SQL_MODE,
         **options,
         "local_infile": False,

@@ -9,6 +9,7 @@ ALIKE = "ave/lab/stores/sql/alike.py"
 CURSOR = "ave/lab/stores/sql/cursor.py"
 CLIENT = "ave/lab/stores/couchdb/client.py"
 DOCUMENTS = "ave/lab/stores/couchdb/documents.py"
+MONTHS = "ave/lab/stores/sql/months.py"
 PUTTING = "ave/lab/stores/sql/putting.py"
 STORE = "ave/lab/stores/sql/store.py"
 TABLES = "ave/lab/stores/sql/tables.py"
@@ -18,6 +19,8 @@ VALUES = "ave/lab/stores/sql/values.py"
 TEST_COUCH = "tests/lab/stores/test_couchdb.py"
 TEST_SQL = "tests/lab/stores/test_sql.py"
 TEST_DECIDED = "tests/lab/stores/test_sql_decided.py"
+TEST_OBSTACLES = "tests/lab/stores/test_sql_obstacles.py"
+TEST_STATEMENTS = "tests/lab/stores/test_sql_statements.py"
 TEST_CONTRACT = "tests/lab/stores/test_store_contract.py"
 
 DELIVERY = [
@@ -125,8 +128,8 @@ DELIVERY = [
     ),
     Mutant(
         *("M3", "what is a whole number in the catalogue is one in the table", TABLES),
-        "if self._is_divided:\n                    self._alter(measured",
-        "if column.type != 'int':\n                    self._is_divided and self._alter(measured",
+        'self._alter(measured.table, "MODIFY COLUMN", *columns)',
+        'self._alter(measured.table, "MODIFY COLUMN", *(it for it in columns if it.type != "int"))',
         f"{TEST_DECIDED} -k amid_a_decision",
     ),
     Mutant(
@@ -142,9 +145,9 @@ DELIVERY = [
         f"{TEST_SQL} -k s12 or identifiers",
     ),
     Mutant(
-        *("M4", "an identifier is not quoted", TABLES),
-        "return self._connection.dialect.identifier_preparer.quote_identifier(name)",
-        "return name",
+        *("M4", "an identifier is not quoted", MONTHS),
+        "quoted = self._connection.dialect.identifier_preparer.quote_identifier(table.name)",
+        "quoted = table.name",
         f"{TEST_SQL} -k s12",
     ),
     Mutant(
@@ -164,5 +167,35 @@ DELIVERY = [
         "set(map(type, values)) == {type_} and",
         "type_ in set(map(type, values)) and",
         f"{TEST_SQL} -k alike_but",
+    ),
+    Mutant(
+        *("M8", "an insert as MySQL 8.0.20 wants it is not known", CURSOR),
+        "( (?:AS \\w+ )?ON DUPLICATE",
+        "( ON DUPLICATE",
+        f"{TEST_STATEMENTS} -k every_version",
+    ),
+    Mutant(
+        *("M9", "an idle store has a transaction open", STORE),
+        "            self._open.connection.rollback()\n",
+        "",
+        f"{TEST_OBSTACLES} -k idle",
+    ),
+    Mutant(
+        *("M10", "a table that a crash has left lacks columns for ever", TABLES),
+        "        if there:\n            self._alter",
+        "        if False:\n            self._alter",
+        f"{TEST_OBSTACLES} -k crash_between",
+    ),
+    Mutant(
+        *("M11", "a table of somebody else's is taken for ours", TABLES),
+        "elif _BASE - there:",
+        "elif False:",
+        f"{TEST_OBSTACLES} -k somebody_elses",
+    ),
+    Mutant(
+        *("M12", "a job that forgets to commit stops all hosts", TABLES),
+        "(number_of(error) != BUSY or name not in self.tables)",
+        "True",
+        f"{TEST_OBSTACLES} -k forgets_to_commit_new_columns",
     ),
 ]

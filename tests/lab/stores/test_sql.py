@@ -15,8 +15,8 @@ import pytest
 
 from ave.exceptions import ConfigError, StoreUnavailable, UsageError
 from ave.lab.stores import open_store
+from ave.lab.stores.sql import months as months_module
 from ave.lab.stores.sql import schema as schema_module
-from ave.lab.stores.sql import tables as tables_module
 from ave.lab.stores.sql.values import sql_name
 from ave.record import KINDS, Query
 from tests.lab.stores.samples import GUID, SEGMENT, TIME, record
@@ -305,12 +305,12 @@ def test_identifiers_are_short_plain_and_never_like_ours():
 
 
 def test_a_table_is_divided_into_months_which_can_be_dropped(mariadb, monkeypatch):
-    class Clock(tables_module.datetime):
+    class Clock(months_module.datetime):
         @classmethod
         def now(cls, tz=None):
             return cls(2026, 3, 5, tzinfo=tz)
 
-    monkeypatch.setattr(tables_module, "datetime", Clock)
+    monkeypatch.setattr(months_module, "datetime", Clock)
     store = mariadb.open()
     day = 86_400 * 10**9
     january = 1_767_225_600 * 10**9

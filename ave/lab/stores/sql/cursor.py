@@ -19,8 +19,9 @@ if TYPE_CHECKING:
 
 __all__ = ["ManyRows", "limited"]
 
-#: An insert that leaves what is there: all before the marks, the marks of one row, and all behind them.
-_INSERT = re.compile(r"(INSERT INTO .+? VALUES )(\((?:%s, )*%s\))( ON DUPLICATE KEY UPDATE .+)", re.DOTALL)
+#: An insert that leaves what is there: all before the marks, the marks of one row, and all behind them. MySQL from
+#: 8.0.20 on wants a name for the new row there.
+_INSERT = re.compile(r"(INSERT INTO .+? VALUES )(\((?:%s, )*%s\))( (?:AS \w+ )?ON DUPLICATE KEY UPDATE .+)", re.DOTALL)
 
 #: What JSON escapes otherwise than SQL does.
 _OTHERWISE = re.compile(rb"\\[uf]")

@@ -21,13 +21,29 @@ from ave.report import oursql
 if TYPE_CHECKING:
     from sqlalchemy import Connection
 
-__all__ = ["Database", "NoDatabase", "explained"]
+__all__ = ["BUSY", "FULL", "RETRY_S", "Database", "NoDatabase", "explained", "is_gone", "number_of"]
 
 #: The database's name unless the URL says it.
 NAME = "ave"
 
 #: Seconds to wait for another process that holds SQLite's write lock.
 BUSY_S = 5.0
+
+#: Seconds to wait for a table that somebody holds. While one waits to change it, nobody else gets at it.
+LOCK_WAIT_S = 5
+
+#: Seconds until a change is tried again that could not be made.
+RETRY_S = 60.0
+
+#: Numbers of the server's errors: somebody holds a table; no row could have so many columns.
+BUSY = 1205
+FULL = {1117, 1118}
+
+#: The same where a statement does not find a table, or a column, or the one that divides it.
+_GONE = {1054, 1146, 1488}
+
+#: How SQLite tells that.
+_GONE_WORDS = ("no such table", "no such column", "has no column named")
 
 #: Numbers of the server's errors that take a person: no such user, no right, no such login, wrong host, no TLS.
 _REFUSALS = {1044, 1045, 1130, 1142, 1143, 1227, 1251, 1396, 1410, 1524, 1698, 3159, 9002}
@@ -113,11 +129,23 @@ class Database:
 
     def _login(self, database: str | None) -> Any:
         server = self._server
+        begin = f"{oursql.IN_UTC}, lock_wait_timeout = {LOCK_WAIT_S}"
         connection = oursql.open_connection(
-            server.host, server.port, server.user, server.password, database, server.tls
+            server.host, server.port, server.user, server.password, database, server.tls, init_command=begin
         )
         connection.autocommit(False)
         return connection
+
+
+def number_of(error: exc.DBAPIError) -> int:
+    """Return the number that the server gives an error, 0 for none."""
+    first = error.orig.args[0] if error.orig and error.orig.args else None
+    return first if isinstance(first, int) else 0
+
+
+def is_gone(error: exc.DBAPIError) -> bool:
+    """Tell whether a statement has not found a table or a column."""
+    return number_of(error) in _GONE or any(word in str(error.orig) for word in _GONE_WORDS)
 
 
 def explained(place: str, error: BaseException) -> Exception | None:
@@ -128,7 +156,9 @@ def explained(place: str, error: BaseException) -> Exception | None:
     if number in _ROWS:
         return None
     if number in _REFUSALS:
-        return ConfigError(f"{place} refuses us: {told}; mend user or password, or what that user may do")
+        return ConfigError(
+            f"{place} refuses us: {told}; mend user or password, what that user may do, or that the account demands TLS"
+        )
     for word, cure in _CURES.items():
         if word in told:
             return ConfigError(f"{place}: {told}; {cure}")

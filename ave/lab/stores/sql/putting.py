@@ -11,7 +11,7 @@ from sqlalchemy import exc, select, text
 from sqlalchemy.dialects import mysql, sqlite
 
 from ave.lab.stores.base import DIFFERENT, Rejected
-from ave.lab.stores.sql.engine import explained
+from ave.lab.stores.sql.engine import explained, is_gone
 from ave.lab.stores.sql.rows import UNSTORABLE, base_row, measured_row, month, record_of
 from ave.lab.stores.sql.sorting import SortedBatch
 from ave.lab.stores.sql.tables import wanted
@@ -73,7 +73,7 @@ class Batch:
         return rows, measured
 
     def _table(self, name: str, records: list[Record]) -> Measured | None:
-        """Return the table with all columns that these rows need; None if it cannot have them."""
+        """Return the table, with all columns that these rows need if it can have them; None if it cannot be."""
         asked: dict[str, dict[str, Any]] = {}
         known = self._catalogue.tables.get(name)
         for record in records:
@@ -101,9 +101,8 @@ class Batch:
                 rows[record.id] = record, row
         if measured is not None and misfits:
             types = _types(measured, misfits)
-            if types:
-                self._catalogue.decide(measured.name, types)
-                return self._rows(records, self._catalogue.tables[measured.name])
+            if types and self._catalogue.decide(measured.name, types):
+                return self._rows(records, self._table(measured.name, records))
             _tell(measured, dict(misfits))
         self._rejected += refused
         return rows, measured
@@ -112,9 +111,20 @@ class Batch:
         return (*base_row(record, record.body), record.kind)
 
     def _put(self, rows: Rows, measured: Measured | None, doubtful: set[str]) -> None:
+        """Put rows into their table; if somebody has dropped it, or a part of it, make that anew first."""
+        try:
+            self._put_into(rows, measured, doubtful)
+        except exc.DBAPIError as error:
+            if measured is None or not is_gone(error):
+                raise
+            self._catalogue.mend(measured.name)
+            records = [record for record, _ in rows.values()]
+            self._put_into(*self._rows(records, self._table(measured.name, records)), doubtful)
+
+    def _put_into(self, rows: Rows, measured: Measured | None, doubtful: set[str]) -> None:
         table = self._records if measured is None else measured.table
         for when in {row[1][:MONTH] for _, row in rows.values()}:
-            self._catalogue.divide(table, month(when))
+            self._catalogue.months.divide(table, month(when))
         again = [name for name in rows if name in doubtful]
         if again:
             there = self._judged(again, rows, measured)
@@ -133,7 +143,7 @@ class Batch:
                 self._judged(list(rows), rows, measured)
             self._connection.commit()
         except exc.DBAPIError as error:
-            if explained(self._place, error) is not None:
+            if is_gone(error) or explained(self._place, error) is not None:
                 raise
             self._connection.rollback()
             if len(rows) == 1:

@@ -44,6 +44,9 @@ __all__ = ["LIMITS", "MIGRATIONS", "Schema", "base_columns", "is_server", "one_a
 #: Seconds to wait for another host that is just changing tables.
 LOCK_S = 30
 
+#: The name of the lock that who changes tables holds. MySQL takes 64 characters, which that of a database may have.
+LOCK = "IF(CHAR_LENGTH(DATABASE()) > 60, SHA2(DATABASE(), 224), CONCAT(DATABASE(), '.ave'))"
+
 #: Characters that a field of a record may have.
 LIMITS = {"id": 255, "guid": 500, "host": 255, "source": 255, "kind": 32}
 
@@ -95,11 +98,11 @@ def one_at_a_time(connection: Connection) -> Iterator[None]:
         connection.exec_driver_sql("BEGIN IMMEDIATE")
         yield
         return
-    locked = connection.execute(text("SELECT GET_LOCK(CONCAT(DATABASE(), '.ave'), :s)"), {"s": LOCK_S})
+    locked = connection.execute(text(f"SELECT GET_LOCK({LOCK}, :s)"), {"s": LOCK_S})
     if not locked.scalar():
         raise StoreUnavailable("another host is changing the tables")
     yield
-    connection.execute(text("SELECT RELEASE_LOCK(CONCAT(DATABASE(), '.ave'))"))
+    connection.execute(text(f"SELECT RELEASE_LOCK({LOCK})"))
 
 
 def options(connection: Connection) -> dict[str, Any]:

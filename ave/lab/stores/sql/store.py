@@ -132,7 +132,6 @@ class SqlStore(Store):
                 asked = _page(opened.connection, table, query, guid, last).limit(size)
                 rows = opened.connection.execute(asked).mappings().all()
                 measured = opened.knowing(measured, rows)
-                opened.connection.rollback()
             for row in rows:
                 last = record_of(row, measured)
                 if matches(query, last) and (guid is None or last.guid == guid):
@@ -148,6 +147,8 @@ class SqlStore(Store):
                 self._open = _Open(self._database.connect(), self._database.place)
                 self._open.begin(readonly=self._readonly)
             yield self._open
+            # what has been read only would keep other hosts from changing those tables
+            self._open.connection.rollback()
         except NoDatabase:
             yield None
         except BaseException as error:
@@ -214,7 +215,6 @@ class _Open:
     def _load(self) -> None:
         if self.schema.version(self.connection, self._place):
             self.catalogue = Catalogue(self.schema, self.connection)
-        self.connection.rollback()
 
 
 def _page(connection: Connection, table: Table, query: Query, guid: str | None, last: Record | None) -> Select[Any]:

@@ -1,4 +1,4 @@
-"""The tables of measurements: made, widened and divided into months as rows come; their names come from the catalogue.
+"""The tables of measurements: made, changed and widened as rows come; their names come from the catalogue.
 
 What users call tables and columns never reaches a statement: `ave.lab.stores.sql.values.sql_name` makes identifiers of
 small letters, digits and underlines, and `ave_tables` and `ave_columns` say which name is whose.
@@ -8,17 +8,19 @@ from __future__ import annotations
 
 import logging
 from contextlib import contextmanager
-from datetime import UTC, datetime
+from time import monotonic
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import Column, Index, MetaData, Table, exc, insert, select, text, update
+from sqlalchemy import Column, Index, MetaData, Table, delete, exc, insert, inspect, select, text, update
 from sqlalchemy.schema import CreateColumn
 
+from ave.lab.stores.sql.engine import BUSY, FULL, RETRY_S, number_of
+from ave.lab.stores.sql.months import Months
 from ave.lab.stores.sql.schema import base_columns, is_server, one_at_a_time, options
 from ave.lab.stores.sql.values import TYPES, WHOLE, inferred, sql_name, type_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Collection, Iterable, Iterator
 
     from sqlalchemy import Connection
 
@@ -28,8 +30,9 @@ __all__ = ["COLUMNS_MAX", "TABLES_MAX", "Catalogue", "Measured", "Named"]
 
 log = logging.getLogger(__name__)
 
-#: More columns than these InnoDB may not be able to keep in a row, and more tables nobody meant to make.
-COLUMNS_MAX = 400
+#: More columns than these InnoDB may not be able to keep in a row (it ends at about 370 of text; MariaDB adds more, and
+#: then cannot divide the table any more), and more tables nobody meant to make.
+COLUMNS_MAX = 350
 TABLES_MAX = 5000
 
 
@@ -66,9 +69,11 @@ class Measured:
             identifier,
             MetaData(),
             *base_columns(),
-            *(Column(column.sql_name, TYPES[column.type]()) for column in self.columns.values()),
+            *(Column(column.sql_name, TYPES[column.type](), quote=True) for column in self.columns.values()),
             Index(f"{identifier}_guid", "ave_guid", "ave_time"),
             Index(f"{identifier}_time", "ave_time"),
+            # no list of reserved words has those of every server
+            quote=True,
             **made_with,
         )
 
@@ -82,10 +87,12 @@ class Catalogue:
         self._options = options(connection)
         self._is_divided = is_server(connection)
         self.tables: dict[str, Measured] = {}
-        self._months: dict[str, str] = {}
+        self.months = Months(connection)
+        # tables that cannot be changed now -> when to try again
+        self._later: dict[str, float] = {}
+        # tables of which it was told that they are not ours
+        self._foreign: set[str] = set()
         self.load()
-        if self._is_divided:
-            self._load_months()
 
     def load(self) -> None:
         """Read it anew."""
@@ -99,60 +106,49 @@ class Catalogue:
         listed = self._schema.columns
         for row in self._connection.execute(select(listed).order_by(listed.c.table_name, listed.c.position)):
             columns.setdefault(row.table_name, []).append(Named(row.name, row.sql_name, row.type))
+        tables = self._connection.execute(select(self._schema.tables)).all()
+        # asked last: one that is in the catalogue and not there has been dropped
+        there = set(inspect(self._connection).get_table_names())
         self.tables = {
             row.name: Measured(row.name, columns.get(row.sql_name, ()), self._options)
-            for row in self._connection.execute(select(self._schema.tables))
+            for row in tables
+            if row.sql_name in there
         }
 
     def ensure(self, name: str, wanted: dict[str, dict[str, Any]]) -> bool:
-        """See that there is a table with these columns (name -> type, unit, better); False if no room is left."""
-        if self._has(name, wanted):
-            return True
-        self.load()
-        if not self._has(name, wanted) and self._has_room(name, wanted):
-            with self._alone():
-                if not self._has(name, wanted) and self._has_room(name, wanted):
-                    self._make(name, wanted)
-        return self._has(name, wanted)
+        """See that there is a table, with these columns (name -> type, unit, better) if it can have them.
 
-    def decide(self, name: str, types: dict[str, str]) -> None:
+        Returns:
+            False if there can be no such table. One that is full, or held by somebody, stays as it is for a while: what
+            its columns do not hold is in the bodies of its rows.
+        """
+        if not self._has(name, wanted):
+            self.load()
+            if self._lacks(name, wanted):
+                with self._alone():
+                    if self._lacks(name, wanted):
+                        self._make_if_it_can_be(name, wanted)
+        return name in self.tables
+
+    def mend(self, name: str) -> None:
+        """Make of a table what the catalogue says: somebody has dropped a part of it, or put another in its place."""
+        with self._alone():
+            known = self.tables.get(name)
+            if known and not self._change(known, ()):
+                self._forget(known.table)
+                del self.tables[name]
+
+    def decide(self, name: str, types: dict[str, str]) -> bool:
         """Give columns of a table (name -> type) the type that they have for good, if no other host has done so.
 
-        Whatever is in a `whole` column fits into either type, and that of the table may be another one than the
-        catalogue says: a crash came between the two.
+        Returns:
+            False if somebody holds the table: it stays as it is for a while.
         """
         self.load()
-        if not self._open(name, types):
-            return
-        with self._alone():
-            measured = self.tables[name]
-            for column in self._open(name, types):
-                column.type = types[column.name]
-                if self._is_divided:
-                    self._alter(measured.table, "MODIFY COLUMN", column)
-                listed = self._schema.columns
-                is_it = (listed.c.table_name == measured.table.name) & (listed.c.sql_name == column.sql_name)
-                self._connection.execute(update(listed).where(is_it).values(type=column.type))
-            self.tables[name] = Measured(name, measured.columns.values(), self._options)
-
-    def divide(self, table: Table, month: str) -> None:
-        """See that a month (`2026_11`) has a partition, where the server has such; future ones wait until they come."""
-        if not self._is_divided:
-            return
-        month = min(month, f"{datetime.now(UTC):%Y_%m}")
-        if month <= self._months.get(table.name, ""):
-            return
-        self._load_months()
-        if month <= self._months.get(table.name, ""):
-            return
-        with one_at_a_time(self._connection):
-            self._load_months()
-            if month > self._months.get(table.name, ""):
-                rest = "PARTITION pmax VALUES LESS THAN (MAXVALUE)"
-                new = f"(PARTITION p{month} VALUES LESS THAN ('{_next(month)}-01'), {rest})"
-                how = "REORGANIZE PARTITION pmax INTO" if table.name in self._months else _BY_MONTH
-                self._connection.execute(text(f"ALTER TABLE {self._quoted(table.name)} {how} {new}"))
-                self._months[table.name] = month
+        if self._open(name, types) and self._is_time(name):
+            with self._alone():
+                self._decide(name, types)
+        return not self._open(name, types)
 
     @contextmanager
     def _alone(self) -> Iterator[None]:
@@ -166,14 +162,36 @@ class Catalogue:
         known = self.tables.get(name)
         return known is not None and wanted.keys() <= known.columns.keys()
 
+    def _lacks(self, name: str, wanted: dict[str, dict[str, Any]]) -> bool:
+        """Tell whether something of these is to be made now."""
+        return self._is_time(name) and not self._has(name, wanted) and self._has_room(name, wanted)
+
     def _has_room(self, name: str, wanted: dict[str, dict[str, Any]]) -> bool:
         known = self.tables.get(name)
         columns = known.columns if known else {}
         new = len(wanted.keys() - columns.keys())
         if len(columns) + new <= COLUMNS_MAX and (known or len(self.tables) < TABLES_MAX):
             return True
-        log.warning("table %r has no room for %d columns more", name, new, extra={"action": "table_full"})
+        self._leave(name, f"it has no room for {new}")
         return False
+
+    def _is_time(self, name: str) -> bool:
+        return monotonic() >= self._later.get(name, 0.0)
+
+    def _leave(self, name: str, why: str) -> None:
+        """Leave a table as it is for a while."""
+        self._later[name] = monotonic() + RETRY_S
+        told = "table %r stays as it is for a while, ave_body has what it cannot hold: %s"
+        log.warning(told, name, why, extra={"action": "table_full"})
+
+    def _make_if_it_can_be(self, name: str, wanted: dict[str, dict[str, Any]]) -> None:
+        try:
+            self._make(name, wanted)
+        except exc.DBAPIError as error:
+            # a table that is not there cannot be held for long
+            if number_of(error) not in FULL and (number_of(error) != BUSY or name not in self.tables):
+                raise
+            self._leave(name, str(error.orig))
 
     def _make(self, name: str, wanted: dict[str, dict[str, Any]]) -> None:
         """Make a table, or the columns that it has not."""
@@ -181,34 +199,78 @@ class Catalogue:
         columns = known.columns if known else {}
         added = [_named(column, about) for column, about in wanted.items() if column not in columns]
         made = Measured(name, [*columns.values(), *added], self._options)
-        self._change(made, added, is_new=known is None)
+        if not self._change(made, added):
+            self._later[name] = monotonic() + RETRY_S
+            return
+        if known is None:
+            # somebody may have dropped one of that name
+            self._forget(made.table)
         self._note(made, added, wanted, is_new=known is None)
         self.tables[name] = made
 
     def _open(self, name: str, columns: Iterable[str]) -> list[Named]:
         """Return those of the columns whose type nobody has decided."""
-        known = self.tables[name].columns
-        return [known[column] for column in columns if known[column].type == WHOLE]
+        known = self.tables[name].columns if name in self.tables else {}
+        return [known[column] for column in columns if column in known and known[column].type == WHOLE]
 
-    def _load_months(self) -> None:
-        self._months = _newest_months(self._connection)
-        self._connection.commit()
-
-    def _change(self, made: Measured, added: list[Named], *, is_new: bool) -> None:
-        made.table.create(self._connection, checkfirst=True)
-        for column in () if is_new else added:
+    def _decide(self, name: str, types: dict[str, str]) -> None:
+        """Change the columns that are open. A crash in between leaves them so: what they hold fits into any type."""
+        measured = self.tables.get(name)
+        columns = [Named(column.name, column.sql_name, types[column.name]) for column in self._open(name, types)]
+        if measured is None or not columns:
+            return
+        if self._is_divided:
             try:
-                self._alter(made.table, "ADD COLUMN", column)
+                self._alter(measured.table, "MODIFY COLUMN", *columns)
             except exc.OperationalError as error:
-                # a crash came between the column and its entry in the catalogue
-                if "uplicate column" not in str(error.orig):
+                if number_of(error) != BUSY:
                     raise
+                self._leave(name, str(error.orig))
+                return
+        listed = self._schema.columns
+        for column in columns:
+            is_it = (listed.c.table_name == measured.table.name) & (listed.c.sql_name == column.sql_name)
+            self._connection.execute(update(listed).where(is_it).values(type=column.type))
+        made = measured.columns | {column.name: column for column in columns}
+        self.tables[name] = Measured(name, made.values(), self._options)
 
-    def _alter(self, table: Table, how: str, column: Named) -> None:
-        made = Column(column.sql_name, TYPES[column.type]())
-        Table(table.name, MetaData(), made)
-        definition = CreateColumn(made).compile(dialect=self._connection.dialect)
-        self._connection.execute(text(f"ALTER TABLE {self._quoted(table.name)} {how} {definition}"))
+    def _change(self, made: Measured, added: Collection[Named]) -> bool:
+        """Make of a table what it must be, whatever crashes and people have left; False if it is somebody else's."""
+        there = self._there(made.table)
+        if not there:
+            made.table.create(self._connection)
+            self.months.forget(made.table)
+        elif _BASE - there:
+            if made.name not in self._foreign:
+                self._foreign.add(made.name)
+                told = "the rows of %r are kept in ave_records: there is a table %s already, which is not ave-logd's"
+                log.warning(told, made.name, made.table.name, extra={"action": "table_foreign"})
+            return False
+        if there:
+            self._alter(made.table, "ADD COLUMN", *(it for it in made.columns.values() if it.sql_name not in there))
+        if self._is_divided:
+            # a crash came between the column and its entry in the catalogue: it has no values, but another type perhaps
+            self._alter(made.table, "MODIFY COLUMN", *(it for it in added if it.sql_name in there))
+        return True
+
+    def _there(self, table: Table) -> set[str]:
+        """Return the identifiers of the columns that a table really has."""
+        asked = _COLUMNS if self._is_divided else _COLUMNS_OF_SQLITE
+        return {name.lower() for (name,) in self._connection.execute(asked, {"name": table.name})}
+
+    def _forget(self, table: Table) -> None:
+        for listed in (self._schema.tables.c.sql_name, self._schema.columns.c.table_name):
+            self._connection.execute(delete(listed.table).where(listed == table.name))
+
+    def _alter(self, table: Table, how: str, *columns: Named) -> None:
+        """Change columns of a table: all of them or none, but for SQLite."""
+        clauses = []
+        for column in columns:
+            made = Column(column.sql_name, TYPES[column.type](), quote=True)
+            Table(table.name, MetaData(), made)
+            clauses.append(f"{how} {CreateColumn(made).compile(dialect=self._connection.dialect)}")
+        for clause in [", ".join(clauses)] if self._is_divided and clauses else clauses:
+            self._connection.execute(text(f"ALTER TABLE {self._quoted(table.name)} {clause}"))
 
     def _note(self, made: Measured, added: list[Named], wanted: dict[str, dict[str, Any]], *, is_new: bool) -> None:
         if is_new:
@@ -224,7 +286,13 @@ class Catalogue:
         return self._connection.dialect.identifier_preparer.quote_identifier(name)
 
 
-_BY_MONTH = "PARTITION BY RANGE COLUMNS (ave_time)"
+#: The columns that every table has.
+_BASE = {column.name for column in base_columns()}
+
+_COLUMNS = text(
+    "SELECT COLUMN_NAME FROM information_schema.COLUMNS WHERE TABLE_SCHEMA = DATABASE() AND TABLE_NAME = :name"
+)
+_COLUMNS_OF_SQLITE = text("SELECT name FROM pragma_table_info(:name)")
 
 
 def _named(name: str, about: dict[str, Any]) -> Named:
@@ -245,18 +313,3 @@ def wanted(row: dict[str, Any], columns: Any) -> dict[str, dict[str, Any]]:
         elif row.get(name) is not None:
             asked[name] = {"type": type_of(row[name])}
     return asked
-
-
-def _newest_months(connection: Connection) -> dict[str, str]:
-    rows = connection.execute(
-        text(
-            "SELECT TABLE_NAME, MAX(PARTITION_NAME) FROM information_schema.PARTITIONS WHERE TABLE_SCHEMA = DATABASE() "
-            "AND PARTITION_NAME LIKE 'p2%' GROUP BY TABLE_NAME"
-        )
-    )
-    return {table: name[1:] for table, name in rows}
-
-
-def _next(month: str) -> str:
-    year, number = int(month[:4]), int(month[5:])
-    return f"{year + number // 12:04d}-{number % 12 + 1:02d}"
