@@ -14,6 +14,7 @@ from ave.lab.stores import open_store
 from ave.lab.stores.base import put_all
 from ave.lab.stores.sql import engine as engine_module
 from ave.lab.stores.sql import months as months_module
+from ave.lab.stores.sql import schema as schema_module
 from ave.lab.stores.sql import tables as tables_module
 from ave.record import KINDS, Query
 from tests.lab.stores.samples import GUID, TIME, record
@@ -174,6 +175,15 @@ def test_a_table_that_is_made_again_is_divided_into_months_again(mariadb):
     assert mariadb.ask(f"{asked} 'boots' ORDER BY 1") == [("p2025_11",), ("pmax",)]
 
 
+def test_a_table_that_an_operator_has_dropped_is_made_again_with_wider_columns(lab):
+    store = lab.open()
+    store.put([row(1, {"a": 1})])
+    lab.ask("DROP TABLE boots")
+    assert put_all(store, [row(2, {"a": 2.5})]) == []
+    assert put_all(lab.open(), [row(3, {"a": 3.5, "b": 1})]) == []
+    assert lab.ask("SELECT a, b FROM boots ORDER BY ave_id") == [(2.5, None), (3.5, 1)]
+
+
 @pytest.mark.parametrize("is_new", [False, True], ids=["running", "restarted"])
 def test_a_column_that_an_operator_has_dropped_is_made_again(lab, is_new):
     store = lab.open()
@@ -225,13 +235,15 @@ def test_while_a_job_forgets_to_commit_what_a_column_is_stays_open(mariadb, hast
 
 
 @pytest.mark.parametrize("value", [2.5, 2**53 + 1], ids=["a float", "a large number"])
-def test_a_value_that_decides_what_a_column_is_may_find_the_table_dropped(lab, value):
+def test_a_value_that_decides_what_a_column_is_may_find_the_table_dropped(lab, value, monkeypatch):
+    monkeypatch.setattr(schema_module, "LOCK_S", 0)
     store = lab.open()
     store.put([row(1, {"a": 1})])
     lab.ask("DROP TABLE boots")
     assert store.put([row(2, {"a": value}), row(3, {"a": 3})]) == []
     assert lab.ask("SELECT a FROM boots ORDER BY ave_id") == [(value,), (3,)]
     assert list(map(repr, lab.rows())) == [repr({"a": value}), repr({"a": 3})]
+    assert lab.open().put([row(4, {"b": 4})]) == [], "nobody is kept out"
 
 
 def test_what_could_not_be_changed_is_not_tried_again_at_once(mariadb, haste, monkeypatch, caplog):

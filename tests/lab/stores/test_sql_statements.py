@@ -11,7 +11,7 @@ from ave.lab.stores.sql.cursor import limited
 from ave.lab.stores.sql.engine import Database
 from ave.lab.stores.sql.putting import _statement
 from ave.lab.stores.sql.schema import LOCK
-from ave.lab.stores.sql.tables import Measured, Named
+from ave.lab.stores.sql.tables import Measured, _named
 from tests.system import servers_mariadb
 
 COLUMNS = ("ave_id", "ave_time", "ave_ns", "ave_guid", "ave_host", "ave_pid", "ave_source", "ave_body")
@@ -43,7 +43,7 @@ def sent(monkeypatch):
 )
 @pytest.mark.parametrize("name", ["boots", "new", "values"])
 def test_rows_go_to_every_version_of_mysql_as_one_statement(sent, version, alias, name):
-    measured = Measured(name, [Named("values", "values", "int")], {})
+    measured = Measured(name, [_named("values", {"type": "int"})], {})
     statement = _statement(measured.table, dialect_of(*version))
     rows = [(f"id-{n}", "2025-11-22", n, "run", "lab", 1, "s", None, n) for n in range(3)]
     cursor = limited(10_000, 10_000)(None)

@@ -60,8 +60,20 @@ class Batch:
         made = batch if isinstance(batch, SortedBatch) else SortedBatch(batch, self._catalogue.tables)
         self._rejected += made.rejected
         for name, records in made.groups.items():
-            self._put(*self._made(name, records, made), doubtful)
+            self._put_group(name, records, made, doubtful)
         return self._rejected
+
+    def _put_group(self, name: str | None, records: list[Record], made: SortedBatch, doubtful: set[str]) -> None:
+        """Put the records of a table; if somebody has dropped it, or a part of it, make that anew first."""
+        before = len(self._rejected)
+        try:
+            self._put(*self._made(name, records, made), doubtful)
+        except exc.DBAPIError as error:
+            if name is None or not is_gone(error):
+                raise
+            del self._rejected[before:]
+            self._catalogue.mend(name)
+            self._put(*self._rows(records, self._table(name, records)), doubtful)
 
     def _made(self, name: str | None, records: list[Record], made: SortedBatch) -> tuple[Rows, Measured | None]:
         """Return the rows of a table, those that were made beforehand if the table is as it was then."""
@@ -111,17 +123,6 @@ class Batch:
         return (*base_row(record, record.body), record.kind)
 
     def _put(self, rows: Rows, measured: Measured | None, doubtful: set[str]) -> None:
-        """Put rows into their table; if somebody has dropped it, or a part of it, make that anew first."""
-        try:
-            self._put_into(rows, measured, doubtful)
-        except exc.DBAPIError as error:
-            if measured is None or not is_gone(error):
-                raise
-            self._catalogue.mend(measured.name)
-            records = [record for record, _ in rows.values()]
-            self._put_into(*self._rows(records, self._table(measured.name, records)), doubtful)
-
-    def _put_into(self, rows: Rows, measured: Measured | None, doubtful: set[str]) -> None:
         table = self._records if measured is None else measured.table
         for when in {row[1][:MONTH] for _, row in rows.values()}:
             self._catalogue.months.divide(table, month(when))
@@ -143,7 +144,7 @@ class Batch:
                 self._judged(list(rows), rows, measured)
             self._connection.commit()
         except exc.DBAPIError as error:
-            if is_gone(error) or explained(self._place, error) is not None:
+            if (measured and is_gone(error)) or explained(self._place, error) is not None:
                 raise
             self._connection.rollback()
             if len(rows) == 1:

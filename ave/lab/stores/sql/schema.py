@@ -39,13 +39,28 @@ if TYPE_CHECKING:
     from sqlalchemy import Connection
     from sqlalchemy.types import TypeEngine
 
-__all__ = ["LIMITS", "MIGRATIONS", "Schema", "base_columns", "is_server", "one_at_a_time", "options", "text_type"]
+__all__ = [
+    "LIMITS",
+    "MIGRATIONS",
+    "Schema",
+    "base_columns",
+    "columns_of",
+    "is_server",
+    "one_at_a_time",
+    "options",
+    "text_type",
+]
 
 #: Seconds to wait for another host that is just changing tables.
 LOCK_S = 30
 
 #: The name of the lock that who changes tables holds. MySQL takes 64 characters, which that of a database may have.
 LOCK = "IF(CHAR_LENGTH(DATABASE()) > 60, SHA2(DATABASE(), 224), CONCAT(DATABASE(), '.ave'))"
+
+_COLUMNS = text(
+    "SELECT COLUMN_NAME FROM information_schema.COLUMNS WHERE TABLE_SCHEMA = DATABASE() AND TABLE_NAME = :name"
+)
+_COLUMNS_OF_SQLITE = text("SELECT name FROM pragma_table_info(:name)")
 
 #: Characters that a field of a record may have.
 LIMITS = {"id": 255, "guid": 500, "host": 255, "source": 255, "kind": 32}
@@ -82,6 +97,12 @@ def base_columns() -> list[Column[Any]]:
 def is_server(connection: Connection) -> bool:
     """Tell whether it leads to MariaDB or MySQL, not to a file."""
     return connection.dialect.name in {"mysql", "mariadb"}
+
+
+def columns_of(connection: Connection, table: Table) -> set[str]:
+    """Return the identifiers of the columns that a table really has; none if it is not there."""
+    asked = _COLUMNS if is_server(connection) else _COLUMNS_OF_SQLITE
+    return {name.lower() for (name,) in connection.execute(asked, {"name": table.name})}
 
 
 @contextmanager

@@ -193,7 +193,7 @@ class _Open:
             self._load()
         if self.catalogue is not None:
             yield None, self.schema.records
-            for measured in self.catalogue.tables.values():
+            for measured in self.catalogue.present():
                 yield measured, measured.table
 
     def knowing(self, measured: Measured | None, rows: Sequence[RowMapping]) -> Measured | None:

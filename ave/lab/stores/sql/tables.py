@@ -16,7 +16,7 @@ from sqlalchemy.schema import CreateColumn
 
 from ave.lab.stores.sql.engine import BUSY, FULL, RETRY_S, number_of
 from ave.lab.stores.sql.months import Months
-from ave.lab.stores.sql.schema import base_columns, is_server, one_at_a_time, options
+from ave.lab.stores.sql.schema import base_columns, columns_of, is_server, one_at_a_time, options
 from ave.lab.stores.sql.values import TYPES, WHOLE, inferred, sql_name, type_of
 
 if TYPE_CHECKING:
@@ -106,13 +106,9 @@ class Catalogue:
         listed = self._schema.columns
         for row in self._connection.execute(select(listed).order_by(listed.c.table_name, listed.c.position)):
             columns.setdefault(row.table_name, []).append(Named(row.name, row.sql_name, row.type))
-        tables = self._connection.execute(select(self._schema.tables)).all()
-        # asked last: one that is in the catalogue and not there has been dropped
-        there = set(inspect(self._connection).get_table_names())
         self.tables = {
             row.name: Measured(row.name, columns.get(row.sql_name, ()), self._options)
-            for row in tables
-            if row.sql_name in there
+            for row in self._connection.execute(select(self._schema.tables))
         }
 
     def ensure(self, name: str, wanted: dict[str, dict[str, Any]]) -> bool:
@@ -130,8 +126,13 @@ class Catalogue:
                         self._make_if_it_can_be(name, wanted)
         return name in self.tables
 
+    def present(self) -> list[Measured]:
+        """Return the tables that nobody has dropped."""
+        there = set(inspect(self._connection).get_table_names())
+        return [measured for measured in self.tables.values() if measured.table.name in there]
+
     def mend(self, name: str) -> None:
-        """Make of a table what the catalogue says: somebody has dropped a part of it, or put another in its place."""
+        """Make a table what the catalogue says: somebody has dropped it or a part of it, or put another there."""
         with self._alone():
             known = self.tables.get(name)
             if known and not self._change(known, ()):
@@ -202,9 +203,6 @@ class Catalogue:
         if not self._change(made, added):
             self._later[name] = monotonic() + RETRY_S
             return
-        if known is None:
-            # somebody may have dropped one of that name
-            self._forget(made.table)
         self._note(made, added, wanted, is_new=known is None)
         self.tables[name] = made
 
@@ -219,14 +217,17 @@ class Catalogue:
         columns = [Named(column.name, column.sql_name, types[column.name]) for column in self._open(name, types)]
         if measured is None or not columns:
             return
-        if self._is_divided:
-            try:
-                self._alter(measured.table, "MODIFY COLUMN", *columns)
-            except exc.OperationalError as error:
-                if number_of(error) != BUSY:
-                    raise
-                self._leave(name, str(error.orig))
+        try:
+            # a column that is gone would be an error in here, which keeps the others out
+            if not self._change(measured, ()):
                 return
+            if self._is_divided:
+                self._alter(measured.table, "MODIFY COLUMN", *columns)
+        except exc.OperationalError as error:
+            if number_of(error) != BUSY:
+                raise
+            self._leave(name, str(error.orig))
+            return
         listed = self._schema.columns
         for column in columns:
             is_it = (listed.c.table_name == measured.table.name) & (listed.c.sql_name == column.sql_name)
@@ -236,7 +237,7 @@ class Catalogue:
 
     def _change(self, made: Measured, added: Collection[Named]) -> bool:
         """Make of a table what it must be, whatever crashes and people have left; False if it is somebody else's."""
-        there = self._there(made.table)
+        there = columns_of(self._connection, made.table)
         if not there:
             made.table.create(self._connection)
             self.months.forget(made.table)
@@ -252,11 +253,6 @@ class Catalogue:
             # a crash came between the column and its entry in the catalogue: it has no values, but another type perhaps
             self._alter(made.table, "MODIFY COLUMN", *(it for it in added if it.sql_name in there))
         return True
-
-    def _there(self, table: Table) -> set[str]:
-        """Return the identifiers of the columns that a table really has."""
-        asked = _COLUMNS if self._is_divided else _COLUMNS_OF_SQLITE
-        return {name.lower() for (name,) in self._connection.execute(asked, {"name": table.name})}
 
     def _forget(self, table: Table) -> None:
         for listed in (self._schema.tables.c.sql_name, self._schema.columns.c.table_name):
@@ -288,11 +284,6 @@ class Catalogue:
 
 #: The columns that every table has.
 _BASE = {column.name for column in base_columns()}
-
-_COLUMNS = text(
-    "SELECT COLUMN_NAME FROM information_schema.COLUMNS WHERE TABLE_SCHEMA = DATABASE() AND TABLE_NAME = :name"
-)
-_COLUMNS_OF_SQLITE = text("SELECT name FROM pragma_table_info(:name)")
 
 
 def _named(name: str, about: dict[str, Any]) -> Named:
