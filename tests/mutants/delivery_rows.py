@@ -133,7 +133,7 @@ DELIVERY = [
         f"{TEST_DECIDED} -k amid_a_decision",
     ),
     Mutant(
-        *("M8", "what another host has added meanwhile is not asked for", STORE),
+        *("M3", "what another host has added meanwhile is not asked for", STORE),
         'select(literal_column("*")).select_from(table)',
         "select(table)",
         f"{TEST_DECIDED} -k while_somebody_reads",
