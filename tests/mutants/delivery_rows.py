@@ -23,6 +23,7 @@ TEST_COUCH = "tests/lab/stores/test_couchdb.py"
 TEST_SQL = "tests/lab/stores/test_sql.py"
 TEST_BLAME = "tests/lab/stores/test_blame.py"
 TEST_URLS = "tests/test_urls.py"
+TEST_DECIDED = "tests/lab/stores/test_sql_decided.py"
 TEST_OBSTACLES = "tests/lab/stores/test_sql_obstacles.py"
 TEST_STATEMENTS = "tests/lab/stores/test_sql_statements.py"
 TEST_CONTRACT = "tests/lab/stores/test_store_contract.py"
@@ -159,6 +160,30 @@ DELIVERY = [
         "return (value, True) if type(value) is int and value in _INT else (None, False)",
         "return (max(min(value, _INT[-1]), _INT[0]), True) if type(value) is int else (None, False)",
         f"{TEST_SQL} -k holds_a_value",
+    ),
+    Mutant(
+        *("M3", "a column that another host may make one of floats takes any whole number", VALUES),
+        "return (value, True) if type(value) is int and value in _EXACT else (None, False)",
+        "return (value, True) if type(value) is int and value in _INT else (None, False)",
+        f"{TEST_DECIDED} -k whatever_two_hosts",
+    ),
+    Mutant(
+        *("M3", "rows that are alike go into such a column, whatever their whole numbers", ALIKE),
+        "return min(values) >= -_EXACT_MAX and max(values) <= _EXACT_MAX",
+        "return min(values) >= -_INT_MAX and max(values) <= _INT_MAX",
+        f"{TEST_DECIDED} -k all_hosts",
+    ),
+    Mutant(
+        *("M3", "what is a whole number in the catalogue is one in the table", TABLES),
+        'self._alter(measured.table, "MODIFY COLUMN", *columns)',
+        'self._alter(measured.table, "MODIFY COLUMN", *(it for it in columns if it.type != "int"))',
+        f"{TEST_DECIDED} -k amid_a_decision",
+    ),
+    Mutant(
+        *("M3", "what another host has added meanwhile is not asked for", STORE),
+        'select(literal_column("*")).select_from(table)',
+        "select(table)",
+        f"{TEST_DECIDED} -k while_somebody_reads",
     ),
     Mutant(
         *("M4", "a name becomes an identifier as it is", VALUES),

@@ -90,17 +90,6 @@ def test_what_no_table_can_become_waits_for_nobody(hosts, monkeypatch):
     assert [found.body["row"] for found in rows] == [{"a": 2**53 + 1}, {"a": 1.5}, {"a": 1, "b": 2}]
 
 
-def test_a_column_that_stays_as_it_is_is_looked_at_once(hosts, caplog):
-    store, other = hosts.one_more(), hosts.one_more()
-    store.put([row(1, {"a": 2**53 + 1})])
-    for seq in range(2, 5):
-        assert store.put([row(seq, {"a": 1.5})]) == []
-        other.put([row(10 + seq, {f"b{seq}": 1})])
-        # it reads the catalogue anew
-        assert store.put([row(20 + seq, {f"b{seq}": 1})]) == []
-    assert caplog.text.count("column 'a' of 'boots' stays whole numbers") == 1
-
-
 def test_a_full_list_of_tables_leaves_room_for_columns(hosts, monkeypatch):
     store = hosts.one_more()
     store.put([row(1, {"a": 1})])

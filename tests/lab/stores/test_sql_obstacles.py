@@ -14,6 +14,7 @@ from ave.lab.stores import open_store
 from ave.lab.stores.base import put_all
 from ave.lab.stores.sql import engine as engine_module
 from ave.lab.stores.sql import months as months_module
+from ave.lab.stores.sql import schema as schema_module
 from ave.lab.stores.sql import tables as tables_module
 from ave.record import KINDS, Query
 from tests.lab.stores.samples import GUID, TIME, record
@@ -221,6 +222,30 @@ def test_while_a_job_forgets_to_commit_new_columns_are_left_out_and_bodies_have_
     assert mariadb.rows() == [{"a": 1}, {"a": 2, "b": 2}, {"x": 1}, {"a": 4}, {"a": 5, "b": 5}]
 
 
+@pytest.mark.parametrize("value", [2.5, 2**53 + 1], ids=["a float", "a large number"])
+def test_while_a_job_forgets_to_commit_what_a_column_is_stays_open(mariadb, haste, value):
+    store = mariadb.open()
+    store.put([row(1, {"a": 1})])
+    with mariadb.somebody_reads("boots"):
+        assert store.put([row(2, {"a": value}), row(3, {"x": 1}, table="other")]) == []
+        assert mariadb.ask("SELECT a FROM boots ORDER BY ave_id") == [(1,), (None,)]
+    assert store.put([row(4, {"a": value})]) == []
+    assert mariadb.ask("SELECT a FROM boots ORDER BY ave_id") == [(1,), (None,), (value,)]
+    assert mariadb.rows() == [{"a": 1}, {"a": value}, {"x": 1}, {"a": value}]
+
+
+@pytest.mark.parametrize("value", [2.5, 2**53 + 1], ids=["a float", "a large number"])
+def test_a_value_that_decides_what_a_column_is_may_find_the_table_dropped(lab, value, monkeypatch):
+    monkeypatch.setattr(schema_module, "LOCK_S", 0)
+    store = lab.open()
+    store.put([row(1, {"a": 1})])
+    lab.ask("DROP TABLE boots")
+    assert store.put([row(2, {"a": value}), row(3, {"a": 3})]) == []
+    assert lab.ask("SELECT a FROM boots ORDER BY ave_id") == [(value,), (3,)]
+    assert list(map(repr, lab.rows())) == [repr({"a": value}), repr({"a": 3})]
+    assert lab.open().put([row(4, {"b": 4})]) == [], "nobody is kept out"
+
+
 def test_what_could_not_be_changed_is_not_tried_again_at_once(mariadb, haste, monkeypatch, caplog):
     monkeypatch.setattr(tables_module, "RETRY_S", 3600)
     store = mariadb.open()
@@ -228,7 +253,7 @@ def test_what_could_not_be_changed_is_not_tried_again_at_once(mariadb, haste, mo
     with mariadb.somebody_reads("boots"):
         for seq in (2, 3, 4):
             assert store.put([row(seq, {"a": 2, "b": 2})]) == []
-    assert caplog.text.count("table 'boots' gets no more columns now, ave_body has their values: (1205, ") == 1
+    assert caplog.text.count("table 'boots' stays as it is for a while, ave_body has what it cannot hold: (1205, ") == 1
 
 
 def test_while_a_job_forgets_to_commit_a_new_month_waits(mariadb, haste):

@@ -15,7 +15,8 @@ if TYPE_CHECKING:
 
 __all__ = ["alike"]
 
-_INT_MIN, _INT_MAX = -(2**63), 2**63 - 1
+_INT_MAX = 2**63 - 1
+_EXACT_MAX = 2**53
 
 #: What a body has if its row says everything.
 _WHOLE = 2
@@ -57,8 +58,16 @@ def _are_held(kind: str, values: Sequence[Any]) -> bool:
     return hold is not None and set(map(type, values)) == {type_} and hold(values)
 
 
+def _are_ints(values: Sequence[int]) -> bool:
+    return min(values) >= -_INT_MAX - 1 and max(values) <= _INT_MAX
+
+
 def _are_whole(values: Sequence[int]) -> bool:
-    return min(values) >= _INT_MIN and max(values) <= _INT_MAX
+    return min(values) >= -_EXACT_MAX and max(values) <= _EXACT_MAX
+
+
+def _are_fractions(values: Sequence[float]) -> bool:
+    return all(map(math.isfinite, values)) and not any(map(float.is_integer, values))
 
 
 def _are_numbers(values: Sequence[float]) -> bool:
@@ -68,7 +77,9 @@ def _are_numbers(values: Sequence[float]) -> bool:
 
 _HOLDS: dict[str, tuple[type, Callable[[Sequence[Any]], bool]]] = {
     "bool": (bool, lambda _values: True),
-    "int": (int, _are_whole),
+    "int": (int, _are_ints),
+    "whole": (int, _are_whole),
+    "number": (float, _are_fractions),
     "float": (float, _are_numbers),
     "text": (str, lambda values: "".join(values).isascii()),
 }

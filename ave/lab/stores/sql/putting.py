@@ -15,7 +15,7 @@ from ave.lab.stores.sql.engine import explained, is_gone
 from ave.lab.stores.sql.rows import UNSTORABLE, base_row, measured_row, month, record_of
 from ave.lab.stores.sql.sorting import SortedBatch
 from ave.lab.stores.sql.tables import wanted
-from ave.lab.stores.sql.values import NUMBERS
+from ave.lab.stores.sql.values import NUMBERS, WHOLE, decided
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -96,9 +96,9 @@ class Batch:
         return self._catalogue.tables[name] if self._catalogue.ensure(name, asked) else None
 
     def _rows(self, records: list[Record], measured: Measured | None) -> tuple[Rows, Measured | None]:
-        """Make the rows, and whole numbers' columns wider where a row has a fraction."""
+        """Make the rows, and let the first value that a column of whole numbers does not hold decide its type."""
         rows: Rows = {}
-        misfits: dict[str, Any] = {}
+        misfits: list[tuple[str, Any]] = []
         refused = []
         for record in records:
             try:
@@ -106,18 +106,16 @@ class Batch:
                     row = self._plain_row(record)
                 else:
                     row, missed = measured_row(record, measured)
-                    misfits.update(missed)
+                    misfits += missed.items()
             except UNSTORABLE as error:
                 refused.append(Rejected(record, f"no table can hold it: {error}"))
             else:
                 rows[record.id] = record, row
         if measured is not None and misfits:
-            narrow = {name for name, value in misfits.items() if isinstance(value, float)}
-            narrow = {name for name in narrow if (it := measured.columns[name]).type == "int" and not it.declared}
-            if narrow:
-                self._catalogue.widen(measured.name, narrow)
-                return self._rows(records, self._catalogue.tables[measured.name])
-            _tell(measured, misfits)
+            types = _types(measured, misfits)
+            if types and self._catalogue.decide(measured.name, types):
+                return self._rows(records, self._table(measured.name, records))
+            _tell(measured, dict(misfits))
         self._rejected += refused
         return rows, measured
 
@@ -176,6 +174,16 @@ class Batch:
             if record_of(row, measured) != rows[row["ave_id"]][0]:
                 self._rejected.append(Rejected(rows[row["ave_id"]][0], DIFFERENT))
         return there
+
+
+def _types(measured: Measured, misfits: list[tuple[str, Any]]) -> dict[str, str]:
+    """Return the types that the open ones among the columns of these values get, by name; the first value decides."""
+    types: dict[str, str] = {}
+    for name, value in misfits:
+        kind = decided(value) if measured.columns[name].type == WHOLE else None
+        if kind:
+            types.setdefault(name, kind)
+    return types
 
 
 @lru_cache(64)

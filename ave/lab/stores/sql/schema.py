@@ -107,7 +107,7 @@ def columns_of(connection: Connection, table: Table) -> set[str]:
 
 @contextmanager
 def one_at_a_time(connection: Connection) -> Iterator[None]:
-    """Change tables while no other host of the server does; StoreUnavailable if another one does not come to an end.
+    """Change tables while no other host does; StoreUnavailable if another one does not come to an end.
 
     A host that hangs holds up all who wait here: look first whether anything must change, and inside look again, for
     others may have changed it. What fails inside closes the connection, and so lets others in.
@@ -115,6 +115,8 @@ def one_at_a_time(connection: Connection) -> Iterator[None]:
     # a transaction shows what there was when it began, and keeps others from changing the tables that it has read
     connection.rollback()
     if not is_server(connection):
+        # nor may a crash leave a column without its entry in the catalogue
+        connection.exec_driver_sql("BEGIN IMMEDIATE")
         yield
         return
     locked = connection.execute(text(f"SELECT GET_LOCK({LOCK}, :s)"), {"s": LOCK_S})

@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import and_, desc, func, or_, select, text, tuple_
+from sqlalchemy import and_, desc, func, literal_column, or_, select, text, tuple_
 
 from ave.exceptions import AveException, UsageError
 from ave.lab.stores.base import Rejected, Store, is_start_of, matches, order, unopened
@@ -27,7 +27,7 @@ from ave.record import KINDS, Query, Record
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Sequence
 
-    from sqlalchemy import ColumnElement, Connection, Select, Table
+    from sqlalchemy import ColumnElement, Connection, RowMapping, Select, Table
 
 __all__ = ["SqlStore"]
 
@@ -131,6 +131,7 @@ class SqlStore(Store):
                     return
                 asked = _page(opened.connection, table, query, guid, last).limit(size)
                 rows = opened.connection.execute(asked).mappings().all()
+                measured = opened.knowing(measured, rows)
             for row in rows:
                 last = record_of(row, measured)
                 if matches(query, last) and (guid is None or last.guid == guid):
@@ -204,6 +205,14 @@ class _Open:
             for measured in self.catalogue.present():
                 yield measured, measured.table
 
+    def knowing(self, measured: Measured | None, rows: Sequence[RowMapping]) -> Measured | None:
+        """Return a table as it is now if its rows have columns that it had not: another host has added them since."""
+        if measured is None or not rows or all(name in measured.table.columns for name in rows[0]):
+            return measured
+        assert self.catalogue is not None
+        self.catalogue.load()
+        return self.catalogue.tables.get(measured.name, measured)
+
     def close(self) -> None:
         """Close the connection, whatever has become of it."""
         try:
@@ -240,7 +249,8 @@ def _page(connection: Connection, table: Table, query: Query, guid: str | None, 
         conditions += (_not_behind if query.newest else _not_before)(columns, last.time)
         here = tuple_(*key)
         conditions.append(here < values if query.newest else here > values)
-    asked = select(table).where(and_(True, *conditions))
+    # all the columns there are, whatever we know
+    asked: Select[Any] = select(literal_column("*")).select_from(table).where(and_(True, *conditions))
     return asked.order_by(*(desc(part) if query.newest else part for part in key))
 
 

@@ -17,7 +17,7 @@ from sqlalchemy.schema import CreateColumn
 from ave.lab.stores.sql.engine import BUSY, FULL, RETRY_S, number_of
 from ave.lab.stores.sql.months import Months
 from ave.lab.stores.sql.schema import base_columns, columns_of, is_server, one_at_a_time, options
-from ave.lab.stores.sql.values import TYPES, sql_name, type_of
+from ave.lab.stores.sql.values import TYPES, WHOLE, inferred, sql_name, type_of
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator
@@ -37,18 +37,17 @@ TABLES_MAX = 5000
 
 
 class Named:
-    """A column of measurements: what users call it, its identifier, its type, and whether somebody declared that.
+    """A column of measurements: what users call it, its identifier and its type.
 
     `plain` is the Python type whose values it holds as they are, if there is one.
     """
 
-    __slots__ = ("declared", "name", "plain", "sql_name", "type")
+    __slots__ = ("name", "plain", "sql_name", "type")
 
-    def __init__(self, name: str, sql_name: str, type: str, declared: bool) -> None:  # noqa: A002 - the catalogue's
+    def __init__(self, name: str, sql_name: str, type: str) -> None:  # noqa: A002 - the catalogue's
         self.name = name
         self.sql_name = sql_name
         self.type = type
-        self.declared = declared
         # whole numbers have to be looked at: some are too large
         self.plain = {"float": float, "text": str}.get(type)
 
@@ -93,24 +92,24 @@ class Catalogue:
         self._later: dict[str, float] = {}
         # tables of which it was told that they are not ours
         self._foreign: set[str] = set()
-        # table and column of those that cannot become wider
-        self._whole: set[tuple[str, str]] = set()
         self.load()
 
     def load(self) -> None:
         """Read it anew."""
         # a transaction shows what there was when it began
         self._connection.rollback()
+        self._read()
+        self._connection.commit()
+
+    def _read(self) -> None:
         columns: dict[str, list[Named]] = {}
         listed = self._schema.columns
         for row in self._connection.execute(select(listed).order_by(listed.c.table_name, listed.c.position)):
-            is_declared = row.declared or (row.table_name, row.sql_name) in self._whole
-            columns.setdefault(row.table_name, []).append(Named(row.name, row.sql_name, row.type, is_declared))
+            columns.setdefault(row.table_name, []).append(Named(row.name, row.sql_name, row.type))
         self.tables = {
             row.name: Measured(row.name, columns.get(row.sql_name, ()), self._options)
             for row in self._connection.execute(select(self._schema.tables))
         }
-        self._connection.commit()
 
     def ensure(self, name: str, wanted: dict[str, dict[str, Any]]) -> bool:
         """See that there is a table, with these columns (name -> type, unit, better) if it can have them.
@@ -140,28 +139,23 @@ class Catalogue:
                 self._forget(known.table)
                 del self.tables[name]
 
-    def widen(self, name: str, columns: set[str]) -> None:
-        """Make floats of columns that were taken for whole numbers, unless one of those would be rounded."""
+    def decide(self, name: str, types: dict[str, str]) -> bool:
+        """Give columns of a table (name -> type) the type that they have for good, if no other host has done so.
+
+        Returns:
+            False if somebody holds the table: it stays as it is for a while.
+        """
         self.load()
-        narrow = {column.name for column in self._narrow(name, columns)}
-        if not narrow:
-            return
-        with self._alone():
-            measured = self.tables[name]
-            for column in self._narrow(name, narrow):
-                column.type = "float"
-                if self._is_divided:
-                    self._alter(measured.table, "MODIFY COLUMN", column)
-                listed = self._schema.columns
-                is_it = (listed.c.table_name == measured.table.name) & (listed.c.sql_name == column.sql_name)
-                self._connection.execute(update(listed).where(is_it).values(type="float"))
-            self.tables[name] = Measured(name, measured.columns.values(), self._options)
+        if self._open(name, types) and self._is_time(name):
+            with self._alone():
+                self._decide(name, types)
+        return not self._open(name, types)
 
     @contextmanager
     def _alone(self) -> Iterator[None]:
         """Change tables while no other host does, knowing what others have changed; committed at the end."""
         with one_at_a_time(self._connection):
-            self.load()
+            self._read()
             yield
             self._connection.commit()
 
@@ -171,8 +165,7 @@ class Catalogue:
 
     def _lacks(self, name: str, wanted: dict[str, dict[str, Any]]) -> bool:
         """Tell whether something of these is to be made now."""
-        is_time = monotonic() >= self._later.get(name, 0.0)
-        return is_time and not self._has(name, wanted) and self._has_room(name, wanted)
+        return self._is_time(name) and not self._has(name, wanted) and self._has_room(name, wanted)
 
     def _has_room(self, name: str, wanted: dict[str, dict[str, Any]]) -> bool:
         known = self.tables.get(name)
@@ -183,10 +176,13 @@ class Catalogue:
         self._leave(name, f"it has no room for {new}")
         return False
 
+    def _is_time(self, name: str) -> bool:
+        return monotonic() >= self._later.get(name, 0.0)
+
     def _leave(self, name: str, why: str) -> None:
         """Leave a table as it is for a while."""
         self._later[name] = monotonic() + RETRY_S
-        told = "table %r gets no more columns now, ave_body has their values: %s"
+        told = "table %r stays as it is for a while, ave_body has what it cannot hold: %s"
         log.warning(told, name, why, extra={"action": "table_full"})
 
     def _make_if_it_can_be(self, name: str, wanted: dict[str, dict[str, Any]]) -> None:
@@ -210,22 +206,34 @@ class Catalogue:
         self._note(made, added, wanted, is_new=known is None)
         self.tables[name] = made
 
-    def _narrow(self, name: str, columns: set[str]) -> list[Named]:
-        """Return the columns of whole numbers that floats can hold; from now on the others count as declared."""
-        measured = self.tables[name]
-        found = []
-        for column in (measured.columns[one] for one in columns):
-            if column.type != "int" or column.declared:
-                continue
-            kept = measured.table.c[column.sql_name]
-            large = select(kept).where((kept > 2**53) | (kept < -(2**53))).limit(1)
-            if self._connection.execute(large).first():
-                column.declared = True
-                self._whole.add((measured.table.name, column.sql_name))
-                log.warning("column %r of %r stays whole numbers", column.name, name, extra={"action": "not_wider"})
-            else:
-                found.append(column)
-        return found
+    def _open(self, name: str, columns: Iterable[str]) -> list[Named]:
+        """Return those of the columns whose type nobody has decided."""
+        known = self.tables[name].columns if name in self.tables else {}
+        return [known[column] for column in columns if column in known and known[column].type == WHOLE]
+
+    def _decide(self, name: str, types: dict[str, str]) -> None:
+        """Change the columns that are open. A crash in between leaves them so: what they hold fits into any type."""
+        measured = self.tables.get(name)
+        columns = [Named(column.name, column.sql_name, types[column.name]) for column in self._open(name, types)]
+        if measured is None or not columns:
+            return
+        try:
+            # a column that is gone would be an error in here, which keeps the others out
+            if not self._change(measured, ()):
+                return
+            if self._is_divided:
+                self._alter(measured.table, "MODIFY COLUMN", *columns)
+        except exc.OperationalError as error:
+            if number_of(error) != BUSY:
+                raise
+            self._leave(name, str(error.orig))
+            return
+        listed = self._schema.columns
+        for column in columns:
+            is_it = (listed.c.table_name == measured.table.name) & (listed.c.sql_name == column.sql_name)
+            self._connection.execute(update(listed).where(is_it).values(type=column.type))
+        made = measured.columns | {column.name: column for column in columns}
+        self.tables[name] = Measured(name, made.values(), self._options)
 
     def _change(self, made: Measured, added: Collection[Named]) -> bool:
         """Make of a table what it must be, whatever crashes and people have left; False if it is somebody else's."""
@@ -264,8 +272,9 @@ class Catalogue:
         if is_new:
             self._connection.execute(insert(self._schema.tables).values(sql_name=made.table.name, name=made.name))
         for position, column in enumerate(added, len(made.columns) - len(added)):
-            values = {name: getattr(column, name) for name in ("name", "sql_name", "type", "declared")}
+            values = {name: getattr(column, name) for name in ("name", "sql_name", "type")}
             values |= {"table_name": made.table.name, "position": position}
+            values |= {"declared": wanted[column.name].get("declared", False)}
             about = {key: wanted[column.name].get(key) for key in ("unit", "better")}
             self._connection.execute(insert(self._schema.columns).values(**values, **about))
 
@@ -278,7 +287,7 @@ _BASE = {column.name for column in base_columns()}
 
 
 def _named(name: str, about: dict[str, Any]) -> Named:
-    return Named(name, sql_name(name), about["type"], bool(about.get("declared")))
+    return Named(name, sql_name(name), about["type"])
 
 
 def wanted(row: dict[str, Any], columns: Any) -> dict[str, dict[str, Any]]:
@@ -289,7 +298,9 @@ def wanted(row: dict[str, Any], columns: Any) -> dict[str, dict[str, Any]]:
         about = declared.get(name)
         if isinstance(about, dict) and about.get("type") in TYPES:
             kept = {key: value for key, value in about.items() if isinstance(value, str)}
-            asked[name] = {**kept, "type": about["type"], "declared": "inferred" not in about}
+            is_declared = "inferred" not in about
+            kind = about["type"] if is_declared else inferred(about["type"])
+            asked[name] = {**kept, "type": kind, "declared": is_declared}
         elif row.get(name) is not None:
             asked[name] = {"type": type_of(row[name])}
     return asked

@@ -2,6 +2,11 @@
 
 A column holds a value or nothing (NULL), never a part of it or something near it; what is not held exactly is told by
 the second answer of `held`, and the row then keeps the whole body besides.
+
+Beside the types that can be declared there are two for columns that nobody has declared. `whole` is open: it holds the
+whole numbers that `int` and `number` both hold exactly. The first value that it cannot hold decides, once for all hosts
+(`decided`): for `int`, or for `number`, which holds whole numbers as ints and others as floats. So a host that has not
+heard of the decision can go on: whatever it puts into a column that is `whole` to it fits into what that has become.
 """
 
 from __future__ import annotations
@@ -22,10 +27,13 @@ if TYPE_CHECKING:
 
     from sqlalchemy.types import TypeEngine
 
-__all__ = ["NUMBERS", "TYPES", "back", "held", "sql_name", "type_of"]
+__all__ = ["NUMBERS", "TYPES", "WHOLE", "back", "decided", "held", "inferred", "sql_name", "type_of"]
 
 #: The words that numbers became which JSON does not have, as `ave.record.plain` writes them.
 NUMBERS = re.compile(r"nan|-?inf|-?0x[0-9a-f]+")
+
+#: The type that is still open.
+WHOLE = "whole"
 
 _PLAIN = re.compile(r"[a-z][a-z0-9_]{0,47}")
 _INT = range(-(2**63), 2**63)
@@ -47,10 +55,22 @@ def type_of(value: Any) -> str:
     if isinstance(value, bool):
         return "bool"
     if isinstance(value, int):
-        return "int"
+        return WHOLE
     if isinstance(value, float):
         return "float"
     return "text" if isinstance(value, str) else "json"
+
+
+def inferred(kind: str) -> str:
+    """Return the type of a column for which a type was inferred from some values, not declared."""
+    return WHOLE if kind == "int" else kind
+
+
+def decided(value: Any) -> str | None:
+    """Return the type that a `whole` column gets for a value which it does not hold; None if none would hold that."""
+    if type(value) is float:
+        return "number"
+    return "int" if type(value) is int and value in _INT else None
 
 
 def held(kind: str, value: Any) -> tuple[Any, bool]:
@@ -69,6 +89,17 @@ def _bool(value: Any) -> tuple[Any, bool]:
 
 def _int(value: Any) -> tuple[Any, bool]:
     return (value, True) if type(value) is int and value in _INT else (None, False)
+
+
+def _whole(value: Any) -> tuple[Any, bool]:
+    return (value, True) if type(value) is int and value in _EXACT else (None, False)
+
+
+def _number(value: Any) -> tuple[Any, bool]:
+    if type(value) is float:
+        # one that is whole would come back as an int
+        return value, not value.is_integer()
+    return _whole(value)
 
 
 def _float(value: Any) -> tuple[Any, bool]:
@@ -90,9 +121,15 @@ def _json(value: Any) -> tuple[Any, bool]:
     return (None, False) if value is None else (msgspec.json.encode(value).decode(), True)
 
 
+def _back_number(kept: Any) -> Any:
+    return int(kept) if type(kept) is float and kept.is_integer() else kept
+
+
 _HELD: dict[str, Callable[[Any], tuple[Any, bool]]] = {
     "bool": _bool,
     "int": _int,
+    WHOLE: _whole,
+    "number": _number,
     "float": _float,
     "text": _text,
     "json": _json,
@@ -101,6 +138,9 @@ _HELD: dict[str, Callable[[Any], tuple[Any, bool]]] = {
 _BACK: dict[str, Callable[[Any], Any]] = {
     "bool": bool,
     "int": int,
+    # another host may have decided since this one has asked
+    WHOLE: _back_number,
+    "number": _back_number,
     "float": float,
     "text": str,
     "json": msgspec.json.decode,
@@ -110,6 +150,8 @@ _BACK: dict[str, Callable[[Any], Any]] = {
 TYPES: dict[str, Callable[[], TypeEngine[Any]]] = {
     "bool": lambda: SmallInteger().with_variant(mysql.TINYINT(1), "mysql", "mariadb"),
     "int": BigInteger,
+    WHOLE: BigInteger,
+    "number": Double,
     "float": Double,
     "text": text_type,
     "json": text_type,
