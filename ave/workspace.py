@@ -139,7 +139,7 @@ def _guid() -> str:
     except AveException as error:
         raise UsageError(
             f"{error}: there is no run to report for. Start the job with vcsjob and a GUID, set VCSJOB_GUID, "
-            f"or give report(path, guid=...)"
+            f"or give the call guid=..."
         ) from error
 
 

@@ -278,7 +278,7 @@ def test_a_job_without_a_guid_is_told_what_to_do(config, results):
         Workspace(config=config).report(results)
     assert str(caught.value).startswith("guid not set: there is no run to report for. Start the job with vcsjob")
     assert "VCSJOB_GUID" in str(caught.value)
-    assert "report(path, guid=...)" in str(caught.value)
+    assert "give the call guid=..." in str(caught.value)
 
 
 def test_a_missing_file_of_results_is_named(config):

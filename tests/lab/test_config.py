@@ -448,6 +448,18 @@ def test_check_tells_what_is_missing_and_how_to_get_it(home):
     ]
 
 
+@pytest.mark.parametrize(
+    ("name", "meant"),
+    [("couchdb", "panotti"), ("mariadb", "mysql"), ("opensearch", "elasticsearch"), ("logstsh", "logstash")],
+)
+def test_check_tells_a_file_that_is_called_by_another_name(home, write, name, meant):
+    bootstrap(home)
+    write(name, {"enabled": True})
+    write("broker", {"port": 4000})  # of a neighbour
+    [problem] = check(home)
+    assert str(problem).endswith(f"{name}.json: is read by nobody; call it {meant}.json")
+
+
 def test_check_tells_every_problem_of_every_file_at_once(home, write):
     write("panotti", {"enabled": "yes", "prot": 1})
     write("workspace", {"root": 1})

@@ -6,6 +6,7 @@ read them. Read once, at start; nobody opens them afterwards.
 
 from __future__ import annotations
 
+import difflib
 import json
 import os
 from typing import TYPE_CHECKING, Any
@@ -41,6 +42,9 @@ _FIRST: dict[str, dict[str, Any]] = {
     "mysql": {"enabled": True, "url": DEFAULT_URL},
     "logd": {key: default for key, (_, default) in SETTINGS["logd"].items() if default is not None},
 }
+
+#: What somebody may call a file -> what it is called.
+_MEANT = {"couchdb": "panotti", "mariadb": "mysql", "opensearch": "elasticsearch"}
 
 #: Files whose lack is told: without the one shouts are dropped, without the other there is no workspace.
 _WANTED = ("panotti", "workspace")
@@ -78,7 +82,22 @@ def check(home: str) -> list[Problem]:
             found.append(Problem(path, "", "is missing", "`ave config --bootstrap` writes one"))
         found += inspect(name, path)[1]
     # routes are made of files that are right
-    return found if any(os.path.lexists(problem.file) for problem in found) else [*found, *_check_routes(home)]
+    is_right = not any(os.path.lexists(problem.file) for problem in found)
+    return [*found, *_misnamed(home), *(_check_routes(home) if is_right else ())]
+
+
+def _misnamed(home: str) -> Iterator[Problem]:
+    """Give a problem for each file that nobody reads though it seems to be meant for us."""
+    directory = os.path.dirname(homes.config_file("panotti", home))
+    try:
+        names = sorted(os.listdir(directory))
+    except OSError:
+        return  # told by all that should be in it
+    for name in (entry.removesuffix(".json") for entry in names if entry.endswith(".json")):
+        near = difflib.get_close_matches(name, SETTINGS, 1, 0.75)
+        meant = _MEANT.get(name) or "".join(near)
+        if meant and name not in SETTINGS:
+            yield Problem(os.path.join(directory, f"{name}.json"), "", "is read by nobody", f"call it {meant}.json")
 
 
 def _check_routes(home: str) -> Iterator[Problem]:
