@@ -399,6 +399,21 @@ def test_an_older_file_is_brought_up_to_date_step_by_step(spool, monkeypatch):
     ledger.close()
 
 
+def test_books_from_before_the_stores_were_noted_say_so(spool, monkeypatch):
+    steps = ledgers.MIGRATIONS
+    monkeypatch.setattr(ledgers, "MIGRATIONS", steps[:2])
+    Ledger(f"{spool}/ledger.db").close()
+    with sqlite3.connect(f"{spool}/ledger.db") as db:
+        for number, state in ((1, ledgers.DELETED), (2, ledgers.READ)):
+            db.execute("INSERT INTO segments (name, offset, top, state) VALUES (?, 9, 5, ?)", (name(number), state))
+            db.execute("INSERT INTO counts VALUES (?, 'shout', ?, 5, 1, 2)", (GUID, name(number)))
+    db.close()
+    monkeypatch.setattr(ledgers, "MIGRATIONS", steps)
+    ledger = Ledger(f"{spool}/ledger.db", {"shout": ["a"]})
+    assert ledger.counts(GUID) == [Count("shout", 10, 2, 2, {"a": 5}, 3)]
+    ledger.close()
+
+
 def test_a_migration_that_fails_leaves_the_file_as_it_was(spool, monkeypatch):
     Ledger(f"{spool}/ledger.db").close()
     steps = ledgers.MIGRATIONS
