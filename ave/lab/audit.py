@@ -8,18 +8,22 @@ from __future__ import annotations
 
 import os
 import sqlite3
+from collections import Counter
+from contextlib import closing
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ave import home as homes
 from ave.exceptions import ConfigError, StoreUnavailable, UsageError
+from ave.lab.balance import Row, Side, balanced
 from ave.lab.config import Routing
 from ave.lab.logd import wire
 from ave.lab.logd.books import enter, lose_replaced, lose_vanished, replaced
-from ave.lab.logd.ledger import Gap, Ledger
+from ave.lab.logd.ledger import Count, Gap, Ledger
 from ave.lab.logd.letters import DeadLetters
 from ave.lab.logd.watch import Watch
 from ave.lab.stores import open_store
-from ave.record import KINDS, Query
+from ave.record import Query
 from ave.spool import cursors, reader
 from ave.spool.frames import RECORD, Line, kind_of
 
@@ -39,38 +43,25 @@ READ_BYTES = 1 << 20
 TRIES = 10
 
 
-class Row(NamedTuple):
-    """One kind of one run.
+class Audit(NamedTuple):
+    """The answer for one run; `ok` if all rows balance, no number of its segments is missing, and no store is away.
 
     Attributes:
-        emitted: records that were kept in the spool, and those that were refused and counted.
-        stored: per store that takes the kind, as it says itself.
-        dead: dead letters; the most of any required store.
-        refused: refused at the quota, or dropped because no store takes the kind.
-        waiting: in the spool only; the most of any required store.
-        ok: for every required store, emitted = stored + dead + refused + waiting.
+        guid: the run.
+        rows: one for each kind.
+        gaps: the numbers that are missing.
+        away: per required store that cannot be asked now, why.
     """
-
-    kind: str
-    emitted: int
-    stored: dict[str, int]
-    dead: int
-    refused: int
-    waiting: int
-    ok: bool
-
-
-class Audit(NamedTuple):
-    """The answer for one run; `ok` if all rows balance and no number of its segments is missing."""
 
     guid: str
     rows: list[Row]
     gaps: list[Gap]
+    away: Mapping[str, str] = MappingProxyType({})
 
     @property
     def ok(self) -> bool:
         """Whether everything emitted is accounted for."""
-        return all(row.ok for row in self.rows) and not self.gaps
+        return all(row.ok for row in self.rows) and not self.gaps and not self.away
 
     @property
     def waiting(self) -> int:
@@ -79,22 +70,23 @@ class Audit(NamedTuple):
 
     def as_dict(self) -> dict[str, Any]:
         """Return the JSON form."""
-        rows = [{name: value for name, value in row._asdict().items() if name != "ok"} for row in self.rows]
-        return {"guid": self.guid, "ok": self.ok, "rows": rows, "gaps": [gap._asdict() for gap in self.gaps]}
+        rows, gaps = [row.as_dict() for row in self.rows], [gap._asdict() for gap in self.gaps]
+        away = {"away": dict(self.away)} if self.away else {}
+        return {"guid": self.guid, "ok": self.ok, "rows": rows, "gaps": gaps, **away}
 
 
 def audit(home: str, guid: str) -> Audit:
     """Balance the books of one run on this host.
 
     Raises:
-        ConfigError: a configuration file is wrong.
-        StoreUnavailable: a required store, or the ledger, cannot be asked.
+        ConfigError: a configuration file is wrong, or a person has to mend the way to a required store.
+        StoreUnavailable: the ledger cannot be read.
     """
     routing = Routing.read(home)
     for _ in range(TRIES):
         before = _positions(home, routing)
         found = _audit(home, guid, routing)
-        if found.ok or before == _positions(home, routing):
+        if found.ok or found.away or before == _positions(home, routing):
             break
     return found
 
@@ -121,14 +113,16 @@ def _audit(home: str, guid: str, routing: Routing) -> Audit:
         watch.look()
         lose_replaced(ledger, watch, replaced(ledger, watch), required)
         _enter_all(ledger, watch)
-        sides = [_Side(route, home, guid, ledger.hosts(guid)) for route in routing.routes]
+        positions = _positions(home, routing)
+        sides = [_side(route, home, guid, ledger.hosts(guid)) for route in routing.routes]
         _enter_all(ledger, watch)
-        for side in sides:
-            side.unread = _unread(watch, side.positions, guid, ledger.segments(guid))
-        rows = [_row(count, sides) for count in ledger.counts(guid)]
+        for side, read in zip(sides, positions, strict=True):
+            side.unread = _unread(watch, read, guid, ledger.segments(guid))
+        rows = [balanced(count, sides) for count in ledger.counts(guid)]
         known = {row.kind for row in rows}
-        rows += [_row((kind, 0, 0, 0), sides) for kind in _stored_kinds(sides) - known]
-        return Audit(guid, sorted(rows), ledger.gaps(guid))
+        rows += [balanced(Count(kind), sides) for kind in _stored_kinds(sides) - known]
+        away = {side.name: side.away for side in sides if side.away and side.required}
+        return Audit(guid, sorted(rows, key=lambda row: row.kind), ledger.gaps(guid), away)
     except sqlite3.Error as error:
         raise _unusable(spool, error) from error
     finally:
@@ -137,7 +131,7 @@ def _audit(home: str, guid: str, routing: Routing) -> Audit:
 
 def _copied(spool: str, routing: Routing) -> Ledger:
     try:
-        return Ledger.copy_of(os.path.join(spool, "ledger.db"), KINDS - routing.unrouted)
+        return Ledger.copy_of(os.path.join(spool, "ledger.db"), routing.takers)
     except sqlite3.Error as error:
         raise _unusable(spool, error) from error
 
@@ -156,44 +150,49 @@ def _enter_all(ledger: Ledger, watch: Watch) -> None:
         ledger.commit()
 
 
-class _Side:
-    """What one store has of the run.
-
-    Attributes:
-        positions: where its cursor stands.
-        stored, dead: records by kind; `stored` is None for a store that is away and not required, or cannot be asked.
-        unread: records behind the cursor by kind.
-    """
-
-    def __init__(self, route: Route, home: str, guid: str, hosts: list[str]) -> None:
-        self.route = route
-        self.unread: dict[str, int] = {}
-        self.dead: dict[str, int] = {}
-        self.stored: dict[str, int] | None = None
-        spool = homes.ave(home, "spool")
-        self.positions = cursors.positions(os.path.join(spool, "cursors", route.name))
-        store = open_store(route.url, home, route.kinds, readonly=True)
-        try:
-            if not store.answers:
-                return
-            for letter in DeadLetters(spool, route.name).read():
-                if letter.record.guid == guid and not _is_stored(store, letter.record):
-                    self.dead[letter.record.kind] = self.dead.get(letter.record.kind, 0) + 1
-            self.stored = store.count(guid, hosts)
-        except (StoreUnavailable, ConfigError):
-            if route.required:
-                raise
-        finally:
-            store.close()
-
-
-def _is_stored(store: Store, record: Record) -> bool:
-    """Tell whether a dead letter's record is stored all the same: a crash came before the letter was removed."""
-    query = Query(guid=record.guid, kinds=(record.kind,), since=record.time, until=record.time + 1)
+def _side(route: Route, home: str, guid: str, hosts: list[str]) -> Side:
+    """Ask a store what it has of the run; ConfigError: a person has to mend the way to a required one."""
+    side = Side(route.name, route.kinds, route.required)
+    letters = DeadLetters(homes.ave(home, "spool"), route.name).read()
+    dead = [letter.record for letter in letters if letter.record.guid == guid]
     try:
-        return record in store.find(query)
+        with closing(open_store(route.url, home, route.kinds, readonly=True)) as store:
+            if store.answers:
+                dead = _not_stored(store, dead)
+                side.stored = store.count(guid, hosts)
+    except StoreUnavailable as error:
+        side.away = str(error)
+    except ConfigError as error:
+        if route.required:
+            raise
+        side.away = str(error)
+    side.dead = Counter(record.kind for record in dead)
+    return side
+
+
+def _not_stored(store: Store, dead: Collection[Record]) -> list[Record]:
+    """Return the dead letters' records but those that are stored all the same: a crash came before they were removed.
+
+    Each kind is asked for once, however many there are.
+    """
+    kinds = sorted({record.kind for record in dead})
+    return [one for kind in kinds for one in _not_found(store, [record for record in dead if record.kind == kind])]
+
+
+def _not_found(store: Store, records: list[Record]) -> list[Record]:
+    """Return those of some records of one run and kind that are not in the store."""
+    times = [record.time for record in records]
+    query = Query(guid=records[0].guid, kinds=(records[0].kind,), since=min(times), until=max(times) + 1)
+    left = {record.id: record for record in records}
+    try:
+        for found in store.find(query):
+            if left.get(found.id) == found:
+                del left[found.id]
     except UsageError:
-        return False  # a record that no query can name is in no store
+        # no query can name one of them, which therefore is in no store
+        half = len(records) // 2
+        return [*_not_found(store, records[:half]), *_not_found(store, records[half:])] if half else records
+    return list(left.values())
 
 
 def _unread(
@@ -220,25 +219,5 @@ def _count(counts: dict[str, int], payload: bytes, guid: str) -> None:
         counts[record.kind] = counts.get(record.kind, 0) + 1
 
 
-def _stored_kinds(stores: list[_Side]) -> set[str]:
-    return {kind for side in stores for kind in side.stored or ()}
-
-
-def _row(count: tuple[str, int, int, int], stores: list[_Side]) -> Row:
-    kind, written, refused, unrouted = count
-    takers = [side for side in stores if kind in side.route.kinds]
-    stored, dead, waiting, balanced = {}, 0, 0, True
-    for side in takers:
-        if side.stored is None:
-            continue
-        here = stored[side.route.name] = side.stored.get(kind, 0)
-        if side.route.required:
-            buried = side.dead.get(kind, 0)
-            # what was stored just before a crash is behind the cursor, too: it waits no more
-            rest = written - unrouted - here - buried
-            unread = side.unread.get(kind, 0)
-            balanced = balanced and 0 <= rest <= unread
-            dead, waiting = max(dead, buried), max(waiting, min(max(rest, 0), unread))
-    if not takers:
-        balanced = unrouted == written
-    return Row(kind, written + refused, stored, dead, refused + unrouted, waiting, balanced)
+def _stored_kinds(sides: list[Side]) -> set[str]:
+    return {kind for side in sides for kind in side.stored or () if kind in side.kinds}

@@ -18,7 +18,6 @@ from table import home, row
 
 from ave import home as homes
 from ave import spool
-from ave.exceptions import StoreUnavailable
 from ave.lab.audit import Audit, audit
 
 os.environ.setdefault("AVE_ALLOW_ROOT", "1")
@@ -52,7 +51,7 @@ def drained(files: tuple[str, ...], kind: str, url: str, bodies: Sequence[dict[s
         spool.close()
         seconds, cpu, rss = _drain(Path(path, ".ave/spool"), is_embedded=not files)
         found = _audited(path, guid)
-        stored = sum(sum(line.stored.values()) for line in found.rows)
+        stored = sum(here or 0 for line in found.rows for here in line.stored.values())
     return Drained(count / seconds, cpu / count * 1e6, rss, found.ok and stored == count)
 
 
@@ -114,12 +113,9 @@ def _drain(segments: Path, *, is_embedded: bool) -> tuple[float, float, float]:
 def _audited(path: str, guid: str) -> Audit:
     """Balance the books, once the server can tell what it has: it may have views to make first."""
     deadline = time.monotonic() + VIEWS_S
-    while True:
-        try:
-            return audit(path, guid)
-        except StoreUnavailable:
-            if time.monotonic() > deadline:
-                raise
+    while (found := audit(path, guid)).away and time.monotonic() < deadline:
+        pass
+    return found
 
 
 def _peak_mib(pid: int) -> float:

@@ -11,7 +11,7 @@ import pytest
 
 from ave import home as homes
 from ave import spool as emit
-from ave.exceptions import ConfigError, StoreUnavailable
+from ave.exceptions import ConfigError, StoreUnavailable, UsageError
 from ave.lab import audit as audits
 from ave.lab.audit import Audit, Row, audit
 from ave.lab.logd.ledger import Gap
@@ -110,6 +110,34 @@ def test_a_dead_letter_with_other_content_than_the_stored_record_is_dead(home, s
     write(spool, 1, header(), record(1), record(2), footer(2))
     daemon().drain()
     assert row(home) == Row("shout", 2, {memory: 1}, 1, 0, 0, True)
+
+
+def test_dead_letters_are_looked_for_once_per_kind(home, spool, store, daemon, memory, monkeypatch):
+    write(spool, 1, header(), *map(record, range(1, 30)), record(30, "log"), footer(30))
+    store.reject = lambda record: "too large"
+    daemon().drain()
+    store.reject = lambda record: ""
+    store.put([Record(**fields(9))])
+    queries = []
+    monkeypatch.setattr(store, "find", lambda query: queries.append(query) or type(store).find(store, query))
+    assert row(home) == Row("shout", 29, {memory: 1}, 28, 0, 0, True)
+    assert [query.kinds for query in queries] == [{"log"}, {"shout"}]
+
+
+def test_a_dead_letter_that_no_query_can_name_hides_no_other(home, spool, store, daemon, memory, monkeypatch):
+    write(spool, 1, header(), record(1), record(2), record(3, time=-5), footer(3))
+    daemon().drain()
+    del store.records[f"{name(1)}-3"]
+    letters = [Record(**fields(1)), Record(**fields(2)), Record(**fields(3, time=-5))]
+    DeadLetters(spool, memory).add([Rejected(letter, "odd") for letter in letters])
+
+    def find(query):
+        if query.since < 0:
+            raise UsageError("no record has such a time")
+        return type(store).find(store, query)
+
+    monkeypatch.setattr(store, "find", find)
+    assert row(home) == Row("shout", 3, {memory: 2}, 1, 0, 0, True)
 
 
 def test_refusals_count_as_refused(home, spool, daemon, memory):
@@ -238,10 +266,140 @@ def test_the_json_form_has_what_the_design_says(home, spool, daemon, memory):
 # Who cannot be asked
 
 
-def test_a_required_store_that_is_away_is_an_error(home, spool, store):
+def test_a_required_store_that_is_away_proves_nothing_and_the_rest_is_told(home, spool, store, daemon, memory):
+    write(spool, 1, header(), record(1), record(2), footer(2))
+    daemon().drain()
+    write(spool, 2, header(), record(1, of=name(2)), footer(1))
     store.down = True
-    with pytest.raises(StoreUnavailable, match="the store is down"):
+    found = audit(home, GUID)
+    assert found.rows == [Row("shout", 3, {memory: None}, 0, 0, 1, True)]
+    assert found.away == {memory: "the store is down"}
+    assert not found.ok
+    assert found.as_dict()["away"] == {memory: "the store is down"}
+
+
+def test_a_required_store_that_a_person_has_to_mend_is_an_error(home, spool, store):
+    store.refusing = True
+    with pytest.raises(ConfigError):
         audit(home, GUID)
+
+
+@pytest.fixture
+def deaf(store, configure):
+    """The store in memory, of verdicts, too, which it takes but cannot be asked for."""
+    configure("decibel", enabled=True, url="memory:")
+    store.answers = False
+    store.count = store.find = None
+    return store
+
+
+def test_what_a_store_that_cannot_be_asked_has_not_acknowledged_waits(home, spool, deaf, daemon, memory):
+    write(spool, 1, header(), record(1, "verdict"), footer(1))
+    deaf.down = True
+    assert daemon().drain() == 1
+    assert row(home, "verdict") == Row("verdict", 1, {memory: 0}, 0, 0, 1, True)
+    deaf.down = False
+    daemon().drain()
+    assert row(home, "verdict") == Row("verdict", 1, {memory: 1}, 0, 0, 0, True)
+
+
+def test_the_dead_letters_of_a_store_that_cannot_be_asked_count_as_dead(home, spool, deaf, daemon, memory):
+    deaf.reject = lambda record: "too large" if record.body["n"] == 2 else ""
+    write(spool, 1, header(), record(1), record(2), footer(2))
+    daemon().drain()
+    assert row(home) == Row("shout", 2, {memory: 1}, 1, 0, 0, True)
+
+
+# Stores that come and go
+
+
+def test_a_store_that_is_named_later_is_not_asked_for_what_went_before(home, spool, store, configure, daemon, memory):
+    write(spool, 1, header(), record(1), record(2), footer(2))
+    daemon().drain()
+    configure("elasticsearch", url="sqlite:///$HOME/search.db")
+    [search] = set(row(home).stored) - {memory}
+    assert row(home) == Row("shout", 2, {memory: 2, search: 0}, 0, 0, 0, True, earlier={search: 2})
+    write(spool, 2, header(), record(1, of=name(2)), footer(1))
+    daemon().drain()
+    assert row(home) == Row("shout", 3, {memory: 3, search: 1}, 0, 0, 0, True, earlier={search: 2})
+    with sqlite3.connect(f"{home}/search.db") as db:
+        db.execute("DELETE FROM records")
+    db.close()
+    assert not audit(home, GUID).ok
+    assert row(home).missing == {search: 1}
+
+
+def test_a_store_that_became_a_required_one_may_have_what_came_before(home, spool, configure, daemon, memory):
+    configure("elasticsearch", url="sqlite:///$HOME/search.db", required=False)
+    write(spool, 1, header(), record(1), record(2), footer(2))
+    daemon().drain()
+    configure("elasticsearch", url="sqlite:///$HOME/search.db")
+    [search] = set(row(home).stored) - {memory}
+    assert row(home) == Row("shout", 2, {memory: 2, search: 2}, 0, 0, 0, True)
+    write(spool, 2, header(), record(1, of=name(2)), footer(1))
+    assert row(home) == Row("shout", 3, {memory: 2, search: 2}, 0, 0, 1, True)
+    daemon().drain()
+    assert row(home) == Row("shout", 3, {memory: 3, search: 3}, 0, 0, 0, True)
+
+
+def test_after_a_move_the_old_store_answers_for_what_it_took_if_it_is_still_there(home, spool, configure, daemon):
+    configure("panotti", enabled=True)
+    write(spool, 1, header(), record(1), record(2), footer(2))
+    daemon().drain()
+    configure("panotti", enabled=True, url="memory:")
+    found = row(home)
+    assert found.ok
+    assert sorted(found.stored.values()) == [0, 2]
+    assert list(found.earlier.values()) == [2]
+    with sqlite3.connect(f"{home}/.ave/lab.db") as db:
+        db.execute("DELETE FROM records WHERE id LIKE '%-2'")
+    db.close()
+    assert row(home).missing == {"embedded": 1}
+    assert not row(home).ok
+
+
+def test_what_a_store_took_that_no_file_names_any_more_is_told(home, spool, configure, daemon, memory):
+    write(spool, 1, header(), record(1), footer(1))
+    daemon().drain()
+    configure("panotti", enabled=False)
+    assert row(home) == Row("shout", 1, {}, 0, 0, 0, True, elsewhere={memory: 1})
+
+
+def test_what_went_before_anybody_noted_the_stores_is_held_against_one_that_has_some(
+    home, spool, store, daemon, memory
+):
+    write(spool, 1, header(), record(1), record(2), footer(2))
+    daemon().drain()
+    with sqlite3.connect(f"{spool}/ledger.db") as db:
+        db.execute("UPDATE segments SET routing = 0")
+    db.close()
+    assert row(home) == Row("shout", 2, {memory: 2}, 0, 0, 0, True)
+    del store.records[f"{name(1)}-2"]
+    assert row(home).missing == {memory: 1}
+    store.records.clear()
+    assert row(home) == Row("shout", 2, {memory: 0}, 0, 0, 0, True, earlier={memory: 2})
+
+
+def test_a_kind_that_gets_a_store_in_time_is_no_more_refused(home, spool, configure, daemon):
+    configure("decibel", enabled=False)
+    write(spool, 1, header(), record(1, "verdict"))
+    one = daemon()
+    one.watch.look()
+    one.books.keep()
+    assert row(home, "verdict") == Row("verdict", 1, {}, 0, 1, 0, True)
+    configure("decibel", enabled=True, url="sqlite:///$HOME/other.db")
+    daemon().drain()
+    found = row(home, "verdict")
+    assert (found.refused, list(found.stored.values()), found.ok) == (0, [1], True)
+
+
+def test_a_kind_that_had_no_store_when_its_segment_went_stays_refused(home, spool, configure, daemon):
+    configure("decibel", enabled=False)
+    write(spool, 1, header(), record(1, "verdict"), footer(1))
+    daemon().drain()
+    configure("decibel", enabled=True)
+    found = row(home, "verdict")
+    assert (found.refused, found.ok, found.earlier) == (1, True, {})
 
 
 def test_a_broken_ledger_is_an_error_with_its_path(home, spool):

@@ -6,6 +6,7 @@ from table import Mutant
 
 ACCOUNT = "ave/lab/logd/account.py"
 AUDIT = "ave/lab/audit.py"
+BALANCE = "ave/lab/balance.py"
 BOOKKEEPER = "ave/lab/logd/bookkeeper.py"
 BOOKS = "ave/lab/logd/books.py"
 DAEMON = "ave/lab/logd/daemon.py"
@@ -251,16 +252,34 @@ LOGD = [
         f"{TEST_SHIPPER} -k wants_to_be",
     ),
     Mutant(
-        *("R13", "the audit believes the cursor, not the store", AUDIT),
-        "            balanced = balanced and 0 <= rest <= unread\n",
-        "            balanced = balanced and rest <= unread + written\n",
+        *("R13", "the audit believes the cursor, not the store", BALANCE),
+        "max(rest - unread, 0)",
+        "max(rest - unread - count.written, 0)",
         TEST_AUDIT,
     ),
     Mutant(
+        *("R13", "a store that cannot be asked is believed to have what waits for it", BALANCE),
+        "return _Entry(acknowledged, dead, min(unread, due), kept - due, 0)",
+        "return _Entry(acknowledged, dead, 0, kept - due, 0)",
+        f"{TEST_AUDIT} -k cannot_be_asked",
+    ),
+    Mutant(
+        *("R13", "a store is asked for what went before it was named", LEDGER),
+        "noted.get(routing) if is_gone else self.takers",
+        "self.takers",
+        f"{TEST_AUDIT} -k named_later",
+    ),
+    Mutant(
+        *("R13", "a store that is away proves all it should have", AUDIT),
+        " and not self.gaps and not self.away",
+        " and not self.gaps",
+        f"{TEST_AUDIT} -k proves_nothing",
+    ),
+    Mutant(
         *("R13", "the audit counts what is stored last", AUDIT),
-        "        sides = [_Side(route, home, guid, ledger.hosts(guid)) for route in routing.routes]\n"
+        "        sides = [_side(route, home, guid, ledger.hosts(guid)) for route in routing.routes]\n"
         "        _enter_all(ledger, watch)\n",
-        "        sides = [_Side(route, home, guid, ledger.hosts(guid)) for route in routing.routes]\n",
+        "        sides = [_side(route, home, guid, ledger.hosts(guid)) for route in routing.routes]\n",
         f"{TEST_AUDIT} -k in_the_books_too",
     ),
     Mutant(

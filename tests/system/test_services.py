@@ -13,15 +13,19 @@ from pathlib import Path
 
 import pytest
 
-from ave import __version__
+from ave import __version__, spool
 from ave import home as homes
 from ave.lab import config
 from ave.lab.audit import audit
 from ave.lab.cli import running
 from ave.lab.cli.doctor import examine
 from ave.lab.cli.finding import OK
+from ave.lab.logd.letters import DeadLetters
+from ave.lab.stores import Rejected
 from ave.network import RemoteControl, find_free_port
+from ave.record import Record
 from ave.testing import wait_until
+from tests.lab.logd.segments import fields
 
 ROOT = Path(__file__).parents[2]
 LOGD = [sys.executable, str(ROOT / "daemons" / "ave-logd")]
@@ -168,6 +172,43 @@ def test_all_services_are_started_shown_and_stopped_at_once(home):
     assert [(said["service"], said["state"]) for said in map(json.loads, out.splitlines())] == [("ave-logd", "running")]
     code, out, _ = run(AVE, "down", "--json")
     assert (code, json.loads(out)["state"]) == (0, "stopped")
+
+
+def test_the_way_to_each_store_is_shown(home):
+    spool.append_all("shout", GUID, ({"n": n} for n in range(10)), source="test", home=home)
+    spool.close()
+    DeadLetters(homes.ave(home, "spool"), "embedded").add([Rejected(Record(**fields(1)), "too odd")])
+    code, out, _ = run(AVE, "status")
+    assert code == 1
+    _, service, heads, way, why = out.splitlines()
+    assert service.split() == ["ave-logd", "stopped"]
+    assert heads.split() == ["WAITS", "FOR", "DEAD", "LETTERS", "STORE"]
+    assert re.fullmatch(r" +[\d.]+ KiB +[\d.]+ s +1 +embedded", way)
+    assert why == "    rejected 1: too odd"
+    os.mkdir(homes.ave(home, "lab.db"))
+    run(LOGD, "--start")
+    wait_until(lambda: "takes nothing: " in run(AVE, "status")[1])
+    code, out, _ = run(AVE, "status", "--json")
+    [way] = json.loads(out)["delivery"]
+    assert (code, way["store"], way["dead"], way["rejects"]) == (0, "embedded", 1, {"too odd": 1})
+    assert way["waiting_bytes"] > 0
+    assert way["lag_s"] > 0
+    assert f"{home}/.ave/lab.db" in way["failure"]
+
+
+def test_a_long_name_of_a_store_is_cut_to_80_columns(home):
+    url = f"couchdb://{'a-rather-long-name-of-a-host.' * 3}example:5984/panotti"
+    Path(homes.config_file("panotti", home)).write_text(json.dumps({"enabled": True, "url": url}))
+    lines = run(AVE, "status")[1].splitlines()
+    assert max(map(len, lines)) <= 80
+    assert re.search(r"couchdb-a-rather-long-\S+…[0-9a-f]{8}$", "\n".join(lines), re.MULTILINE)
+
+
+def test_a_broken_configuration_hides_no_service(home):
+    Path(homes.config_file("mysql", home)).write_text("{")
+    code, out, err = run(AVE, "status")
+    assert (code, out.splitlines()[1].split()) == (1, ["ave-logd", "stopped"])
+    assert "mysql.json" in err
 
 
 def test_one_that_does_not_start_is_told(home):

@@ -11,7 +11,7 @@ from ave.lab.cli import host, running
 from ave.lab.cli.contents import look
 from ave.lab.cli.finding import OK, WARNING, WRONG, Finding
 from ave.lab.cli.output import many, seconds, size
-from ave.lab.config import Routing, check
+from ave.lab.config import Routing, check, load
 from ave.lab.stores import open_store
 
 if TYPE_CHECKING:
@@ -21,6 +21,9 @@ if TYPE_CHECKING:
     from ave.lab.config import Route
 
 __all__ = ["examine"]
+
+#: The kinds that Panotti does not take, and the files of those who do.
+_FILES = {"verdict": "decibel", "measurement": "mysql"}
 
 #: The share of the quota beyond which the first kinds are refused.
 QUOTA_SHARE = 0.70
@@ -32,11 +35,16 @@ LAG_S = 60
 def examine(home: str) -> Iterator[Finding]:
     """Look at everything; raises nothing for what is found. What is well is told once per subject."""
     for subject, look_at in _CHECKS:
+        is_told = False
         try:
-            found = list(look_at(home))
+            for finding in look_at(home):
+                is_told = True
+                yield finding
         except (AveException, OSError) as error:
-            found = [Finding(WRONG, subject, str(error), "mend that first, then ask again")]
-        yield from found or [Finding(OK, subject, "nothing wrong")]
+            yield Finding(WRONG, subject, str(error), "mend that first, then ask again")
+        else:
+            if not is_told:
+                yield Finding(OK, subject, "nothing wrong")
 
 
 def _configuration(home: str) -> Iterator[Finding]:
@@ -45,22 +53,43 @@ def _configuration(home: str) -> Iterator[Finding]:
 
 
 def _stores(home: str) -> Iterator[Finding]:
-    for route in Routing.read(home).routes:
-        try:
-            _probe(route, home)
-        except (ConfigError, StoreUnavailable) as error:
-            file = homes.config_file(route.files[0], home)
-            is_away = isinstance(error, StoreUnavailable) and not route.url.startswith("sqlite")
-            mend = f"see that it runs, where {file} says it is" if is_away else f"mend it there or in {file}"
-            what, state = f"{route.name}: {error}", WRONG if route.required else WARNING
-            yield Finding(state, "stores", what, f"{mend}; until then its records wait in the spool")
-        else:
-            yield Finding(OK, "stores", f"{route.name} answers; it takes {' '.join(sorted(route.kinds))}")
+    """Try every store, and ask ave-logd, which writes there: who may only read gets an answer, too."""
+    routing, failures = Routing.read(home), running.failures(home)
+    for route in routing.routes:
+        yield _store(route, home, failures.get(route.name, ""))
+    for file in ("panotti", "decibel", "mysql"):
+        kinds = sorted(kind for kind in routing.unrouted if _FILES.get(kind, "panotti") == file)
+        if kinds:
+            what = f"no store takes {', '.join(kinds)}: what jobs say of that is kept nowhere"
+            mend = f'"enabled": true in {homes.config_file(file, home)}, unless that is as it should be'
+            yield Finding(WARNING, "stores", what, mend)
 
 
-def _probe(route: Route, home: str) -> None:
-    with closing(open_store(route.url, home, route.kinds, readonly=True)) as store:
-        store.probe()
+def _store(route: Route, home: str, failure: str) -> Finding:
+    """Try one store; `failure`: why ave-logd can store nothing there, if it says so."""
+    try:
+        with closing(open_store(route.url, home, route.kinds, readonly=True)) as store:
+            store.probe()
+    except (ConfigError, StoreUnavailable) as error:
+        what, cure = f"{route.name}: {error}", _cure(route, home, is_away=isinstance(error, StoreUnavailable))
+    else:
+        if not failure:
+            return Finding(OK, "stores", f"{route.name} answers; it takes {' '.join(sorted(route.kinds))}")
+        what, cure = f"{route.name} answers, but ave-logd can store nothing there: {failure}", _cure(route, home)
+    mend = f"{cure}; until then its records wait in the spool"
+    return Finding(WRONG if route.required else WARNING, "stores", what, mend)
+
+
+def _cure(route: Route, home: str, *, is_away: bool = False) -> str:
+    """Return what to look at when a store takes nothing: the place, or the file and its keys."""
+    if route.url.startswith("sqlite"):
+        return f"see who owns {route.url.partition('://')[2]}, its mode, and the room on its disk"
+    files = [file for file in route.files if file != "workspace"]
+    paths = " and ".join(homes.config_file(file, home) for file in files)
+    place = '"url"' if load(files[0], home).url is not None else '"host" and "port"'
+    if is_away:
+        return f"start it, or correct {place} in {paths}"
+    return f'see what its user may do there, or correct {place}, "user" and "password" in {paths}'
 
 
 def _contents(home: str) -> Iterator[Finding]:

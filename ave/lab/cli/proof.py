@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
@@ -12,11 +12,16 @@ from ave.lab.audit import audit as ask
 from ave.lab.cli import guids
 from ave.lab.cli.context import POLL_S, No, Run, as_json_option, pass_run
 from ave.lab.cli.course import Course
-from ave.lab.cli.output import Progress, Screen, columns, seconds, write_json
+from ave.lab.cli.output import Progress, Screen, columns, seconds, tell, write_json
+from ave.lab.cli.running import not_running
+from ave.lab.logd.program import LogdService
 from ave.record import Query
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+    from ave.lab.audit import Audit
+    from ave.lab.balance import Row
 
 __all__ = ["COMMANDS"]
 
@@ -32,54 +37,71 @@ LOST_S = 5.0
 def audit(run: Run, guid: str, as_json: bool) -> None:
     """Prove that no record of a run is lost.
 
-    For each kind of record: emitted = stored + dead + refused + waiting.
+    For each kind of record and each required store: emitted = stored + dead + refused + waiting.
 
     \b
     Examples:
       ave audit 20261122-nightly-17
       ave audit 20261122-nightly-17 --json | jq .gaps
 
-    Not balanced, or nothing known of the run: exit code 1, and the gaps say what is missing.
+    Not balanced, a store is away, or nothing is known of the run: exit code 1, and the gaps say what is missing.
     """
-    found = ask(run.home, guid).as_dict()
-    run.code = 0 if found["ok"] and found["rows"] else 1
+    found = ask(run.home, guid)
+    run.code = 0 if found.ok and found.rows else 1
     if as_json:
-        write_json([found])
-    elif found["rows"] or found["gaps"]:
+        write_json([found.as_dict()])
+    elif found.rows or found.gaps:
         _write_audit(found)
     else:
         raise No(f"nothing is known of {guid} on this host")
 
 
-def _write_audit(found: dict[str, Any]) -> None:
+def _write_audit(found: Audit) -> None:
     screen = Screen()
-    stores = sorted({store for row in found["rows"] for store in row["stored"]})
+    stores = sorted({store for row in found.rows for store in row.stored})
     table: list[list[object]] = [["kind", "emitted", *(f"stored in {store}" for store in stores), *_REST]]
-    for row in found["rows"]:
-        table.append([row["kind"], row["emitted"], *(row["stored"].get(store, "-") for store in stores)])
-        table[-1] += [row[name] for name in _REST]
+    for row in found.rows:
+        counts = [row.stored.get(store, "-") for store in stores]
+        table.append([row.kind, row.emitted, *("?" if count is None else count for count in counts)])
+        table[-1] += [getattr(row, name) for name in _REST]
     for line in columns(table):
         screen.text(line)
-    for gap in found["gaps"]:
-        screen.text("gap: " + ", ".join(f"{key} {value}" for key, value in gap.items()), "bold red")
-    waiting = sum(row["waiting"] for row in found["rows"])
-    if not found["ok"]:
-        for line in _differences(found["rows"]):
-            screen.text(line, "bold red")
-        screen.text("NOT BALANCED: records are missing, or more than were emitted", "bold red")
-    elif waiting:
-        screen.text(f"balanced so far: {waiting} records wait in the spool", "yellow")
-    else:
-        screen.text("balanced: every record is accounted for", "green")
+    for line in _remarks(found.rows):
+        screen.text(line)
+    for gap in found.gaps:
+        screen.text("gap: " + ", ".join(f"{key} {value}" for key, value in gap._asdict().items()), "bold red")
+    for line in _differences(found.rows):
+        screen.text(line, "bold red")
+    for store, why in found.away.items():
+        screen.text(f"? {store} is away: {why}", "yellow")
+    screen.text(*_judgement(found))
 
 
-def _differences(rows: list[dict[str, Any]]) -> Iterator[str]:
+def _judgement(found: Audit) -> tuple[str, str]:
+    """Return the last line, and its style."""
+    if found.gaps or not all(row.ok for row in found.rows):
+        return "NOT BALANCED: records are missing, or more than were emitted", "bold red"
+    if found.away:
+        return "NOT PROVED: ask again when the stores are back that are away", "bold red"
+    if found.waiting:
+        return f"balanced so far: {found.waiting} records wait in the spool", "yellow"
+    return "balanced: every record is accounted for", "green"
+
+
+def _remarks(rows: list[Row]) -> Iterator[str]:
+    """Say which records a store is not asked for, though it takes their kind."""
+    for row in rows:
+        for store, count in row.earlier.items():
+            yield f"{row.kind}: {count} delivered before {store} was named"
+        for store, count in row.elsewhere.items():
+            yield f"{row.kind}: {count} delivered to {store}, which no file names now"
+
+
+def _differences(rows: list[Row]) -> Iterator[str]:
     """Say for which kind a store's count does not fit."""
     for row in rows:
-        for store, stored in row["stored"].items():
-            lack = row["emitted"] - stored - sum(row[name] for name in _REST)
-            if lack:
-                yield f"{row['kind']}: {abs(lack)} {'missing' if lack > 0 else 'too many'} in {store}"
+        for store, lack in row.missing.items():
+            yield f"{row.kind}: {abs(lack)} {'missing' if lack > 0 else 'too many'} in {store}"
 
 
 _REST = ("dead", "refused", "waiting")
@@ -104,14 +126,18 @@ def wait(run: Run, guid: str, timeout: float | None) -> None:
     """
     began = looked = time.monotonic()
     state = _State(run, guid)
+    is_complete = state.look()
+    if not is_complete and (lack := not_running(LogdService(run.home))):
+        tell(lack)
     with Progress() as progress:
-        while not state.look():
+        while not is_complete:
             if timeout is not None and time.monotonic() - began >= timeout:
                 raise No(f"{guid} is not complete after {seconds(timeout)}: {state.why}; `ave doctor` may tell why")
             progress.show(f"{seconds(int(time.monotonic() - began))}: {state.why}")
             # a look at very large books takes its time; half of it is left to others
             time.sleep(max(POLL_S, time.monotonic() - looked))
             looked = time.monotonic()
+            is_complete = state.look()
 
 
 class _State:
@@ -124,14 +150,14 @@ class _State:
     def __init__(self, run: Run, guid: str) -> None:
         self._run = run
         self._guid = guid
-        self._last: dict[str, Any] = {}
+        self._last: Audit | None = None
         self._since = time.monotonic()
         self.why = ""
 
     def look(self) -> bool:
         """Tell whether the run is complete; No: it never will be."""
         try:
-            found = ask(self._run.home, self._guid).as_dict()
+            found = ask(self._run.home, self._guid)
             self.why = self._lack(found)
         except StoreUnavailable as error:
             self.why = str(error)
@@ -142,19 +168,20 @@ class _State:
             raise No(f"{self._guid} {_IN_VAIN[self.why].format(guid=self._guid)}")
         return not self.why
 
-    def _lack(self, found: dict[str, Any]) -> str:
-        if not found["rows"]:
+    def _lack(self, found: Audit) -> str:
+        if not found.rows:
             return "nothing is known of it yet"
-        waiting = sum(row["waiting"] for row in found["rows"])
-        if waiting:
-            return f"{waiting} of {sum(row['emitted'] for row in found['rows'])} records wait in the spool"
+        if found.waiting:
+            return f"{found.waiting} of {sum(row.emitted for row in found.rows)} records wait in the spool"
+        if found.away:
+            return "; ".join(f"{store} is away: {why}" for store, why in found.away.items())
         course = Course()
         with self._run.stores() as stores:
             for event in stores.find(Query(guid=self._guid, kinds=("event",))):
                 course.note(event)
         if not course.has_ended():
             return _ABANDONED if course.is_abandoned() else "its job has not ended"
-        return "" if found["ok"] else _LOST
+        return "" if found.ok else _LOST
 
 
 _LOST = "it does not balance"

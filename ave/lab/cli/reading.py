@@ -56,22 +56,27 @@ def show(run: Run, guid: str, linked: bool, as_json: bool) -> None:
       ave show 20261122-nightly-17 --linked
       ave show 20261122-nightly-17 --json | jq 'select(.kind == "shout")'
 
-    With --json, one record per line, as they were made. A run that nothing is known of: exit code 1.
+    With --json, one record per line, as they were made. A run that nothing is known of, or a store that cannot be
+    asked, so that the story may lack something: exit code 1.
     """
     with run.stores() as stores:
-        count, links = _show(stores, guid, as_json=as_json, summed_up=not linked)
+        count, links = _show(run, stores, guid, as_json=as_json, summed_up=not linked)
         for other in links if linked else ():
             if not as_json:
                 sys.stdout.write("\n")
-            if not _show(stores, other, as_json=as_json)[0]:
+            if not _show(run, stores, other, as_json=as_json)[0]:
                 tell(f"nothing is stored of {other}, which is linked with it")
     if not count:
         audit = f"`ave audit {guid}` tells whether something of it waits in the spool"
         raise No(f"nothing is stored of {guid}; {guids.hint(run.home, guid) or audit}")
 
 
-def _show(stores: Stores, guid: str, *, as_json: bool, summed_up: bool = False) -> tuple[int, dict[str, Record]]:
+def _show(
+    run: Run, stores: Stores, guid: str, *, as_json: bool, summed_up: bool = False
+) -> tuple[int, dict[str, Record]]:
     """Write what there is of a run; return the number of records, and the links to other runs by their GUIDs.
+
+    The answer is no where a store could not be asked.
 
     Args:
         summed_up: say of linked runs what became of them.
@@ -80,16 +85,22 @@ def _show(stores: Stores, guid: str, *, as_json: bool, summed_up: bool = False) 
     if as_json:
         course = Course()
         count = write_json(course.seen(records))
-        warn(stores)
+        _warn(run, stores)
         return count, course.linked
     screen, teller = Screen(), Story()
     _write_story(screen, guid, teller.tell(story(records)))
-    warn(stores)
+    _warn(run, stores)
     if teller.count:
         screen.text("")
         for line in chain(_linked(stores, teller.course) if summed_up else (), teller.end()):
             screen.text(f"{line.label}: {line.text}" if line.label else line.text, line.style)
     return teller.count, teller.course.linked
+
+
+def _warn(run: Run, stores: Stores) -> None:
+    warn(stores)
+    if stores.failed:
+        run.code = 1
 
 
 def _write_story(screen: Screen, guid: str, lines: Iterable[Line]) -> None:

@@ -15,13 +15,14 @@ from ave.lab.cli.services import services
 from ave.lab.config import load
 from ave.lab.daemon import command, logfiles
 from ave.lab.daemon.quota import Quota
+from ave.lab.logd.program import LogdService
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from ave.lab.daemon import Service
 
-__all__ = ["UNIT_DIRECTORIES", "logs", "running", "units"]
+__all__ = ["UNIT_DIRECTORIES", "failures", "logs", "not_running", "running", "units"]
 
 #: Where systemd looks for units that packages and administrators install (systemd.unit(5)).
 UNIT_DIRECTORIES = ("/etc/systemd/system", "/usr/local/lib/systemd/system", "/usr/lib/systemd/system")
@@ -43,13 +44,31 @@ def _running(service: Service) -> Finding:
         mend = f"`{name} --hickup` may tell what it does; then {name} --restart --force"
         return Finding(WRONG, name, f"runs, but does not answer: {said['error']}", mend)
     if code != command.RUNNING:
-        died = " (it died)" if code == command.DEAD else ""
-        lack = f", so {_LACKS[name]}" if name in _LACKS else ""
-        return Finding(WRONG, name, f"does not run{died}{lack}", f"start it: {name} --start")
+        return Finding(WRONG, name, _is_missed(service, code), f"start it: {name} --start")
     if said["version"] != __version__:
         what = f"version {said['version']} runs, {__version__} is installed"
         return Finding(WARNING, name, what, f"{name} --restart")
     return Finding(OK, name, f"runs (pid {said['pid']})")
+
+
+def not_running(service: Service) -> str:
+    """Return what it means that a service does not run, and the cure; empty if it runs, or does not answer."""
+    code = command.state(service)[0]
+    if code in {command.RUNNING, command.UNKNOWN}:
+        return ""
+    return f"{service.name} {_is_missed(service, code)}; start it: {service.name} --start"
+
+
+def failures(home: str) -> dict[str, str]:
+    """Return per store why a running ave-logd can store nothing there now; nothing if it does not run or answer."""
+    stores = command.state(LogdService(home))[1].get("stores", {})
+    return {store: why for store, why in stores.items() if why != "ok"}
+
+
+def _is_missed(service: Service, code: int) -> str:
+    died = " (it died)" if code == command.DEAD else ""
+    lack = f", so {_LACKS[service.name]}" if service.name in _LACKS else ""
+    return f"does not run{died}{lack}"
 
 
 def logs(home: str) -> Iterator[Finding]:

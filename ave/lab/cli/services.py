@@ -5,10 +5,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import click
+import msgspec
 
 from ave.exceptions import AveException, UsageError
+from ave.lab.cli.contents import look
 from ave.lab.cli.context import Run, as_json_option, pass_run
-from ave.lab.cli.output import Screen, columns, seconds, tell, write_json
+from ave.lab.cli.output import Screen, columns, seconds, size, tell, write_json
 from ave.lab.daemon import command, user
 from ave.lab.logd.program import LogdService
 
@@ -19,6 +21,9 @@ __all__ = ["COMMANDS", "services"]
 
 #: What is under way to the stores is only safe with the one that brings it there: it is first up, and last down.
 _KINDS: tuple[type[Service], ...] = (LogdService,)
+
+#: The longest name of a store that has room beside its numbers in 80 columns.
+NAME = 40
 
 _STYLES = {"running": "green", "stopped": "yellow"}
 
@@ -48,7 +53,7 @@ def up(run: Run, as_json: bool) -> None:
                 service.start()
         except AveException as error:
             tell(f"{service.name}: {error}")
-    _judge(run, as_json=as_json)
+    _show(_judged(run), as_json=as_json)
 
 
 @click.command()
@@ -84,25 +89,42 @@ def down(run: Run, grace: float, as_json: bool) -> None:
 def status(run: Run, as_json: bool) -> None:
     """Show how all services are.
 
+    And for each store: what waits for it, how long, its dead letters, and why it takes nothing.
+
     \b
     Examples:
       ave status
-      ave status --json | jq .stores
+      ave status --json | jq '.delivery[] | {store, lag_s, dead, failure}'
 
     One does not run, or does not answer: exit code 1.
     """
-    _judge(run, as_json=as_json)
+    states = _judged(run)
+    for state in states:
+        if state["service"] == LogdService.name:
+            state["delivery"] = _delivery(run.home, state.get("stores", {}))
+    _show(states, as_json=as_json)
 
 
 def _states(run: Run) -> list[dict[str, Any]]:
     return [command.state(service)[1] for service in services(run.home)]
 
 
-def _judge(run: Run, *, as_json: bool) -> None:
-    """Show how all services are; the answer is no if one does not run."""
+def _judged(run: Run) -> list[dict[str, Any]]:
+    """Return how all services are; the answer is no if one does not run."""
     states = _states(run)
     run.code = 0 if all(state["state"] == "running" for state in states) else 1
-    _show(states, as_json=as_json)
+    return states
+
+
+def _delivery(home: str, said: dict[str, str]) -> list[dict[str, Any]]:
+    """Return the way to each store, and why nothing goes there, if ave-logd has `said` so."""
+    try:
+        ways = look(home).stores
+    except (AveException, OSError) as error:
+        tell(str(error))
+        return []
+    failures = {name: why for name, why in said.items() if why != "ok"}
+    return [{**msgspec.to_builtins(way), "failure": failures.get(way.store)} for way in ways]
 
 
 def _show(states: list[dict[str, Any]], *, as_json: bool) -> None:
@@ -115,6 +137,28 @@ def _show(states: list[dict[str, Any]], *, as_json: bool) -> None:
     screen.text(title)
     for state, row in zip(states, rows, strict=True):
         screen.text(row, _STYLES.get(state["state"], "bold red"))
+        if "delivery" in state:
+            _show_delivery(screen, state["delivery"])
+
+
+def _show_delivery(screen: Screen, ways: list[dict[str, Any]]) -> None:
+    heads = ("", "WAITS", "FOR", "DEAD LETTERS", "STORE")
+    title, *rows = columns([heads, *(_way(way) for way in ways)])
+    screen.text(title)
+    for way, row in zip(ways, rows, strict=True):
+        screen.text(row, "bold red" if way["failure"] else "yellow" if way["dead"] else "")
+        if way["failure"]:
+            screen.text(f"    takes nothing: {way['failure']}", "bold red")
+        for why, count in way["rejects"].items():
+            screen.text(f"    rejected {count}: {why}", "yellow")
+
+
+def _way(way: dict[str, Any]) -> tuple[object, ...]:
+    lag = "-" if way["lag_s"] is None else seconds(way["lag_s"])
+    name = way["store"]
+    if len(name) > NAME:
+        name = f"{name[: NAME - 9]}…{name[-8:]}"  # the end is what tells those apart that begin alike
+    return ("", size(way["waiting_bytes"]), lag, way["dead"], name)
 
 
 def _row(state: dict[str, Any]) -> tuple[str, ...]:
@@ -129,8 +173,10 @@ def _row(state: dict[str, Any]) -> tuple[str, ...]:
 
 def _complaints(state: dict[str, Any]) -> list[str]:
     """Return what is not well with a service, of what it says."""
-    stores = state.get("stores", {})
-    found = [f"{name}: {what}" for name, what in stores.items() if what != "ok"]
+    said = {} if "delivery" in state else state.get("stores", {})
+    found = [f"{name}: {what}" for name, what in said.items() if what != "ok"]
+    if state.get("books", "ok") != "ok":
+        found.append(f"the books: {state['books']}")
     return [*found, *([state["error"]] if "error" in state else [])]
 
 

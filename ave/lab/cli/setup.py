@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import sys
+from typing import TYPE_CHECKING
+
 import click
 from click.shell_completion import get_completion_class
 
@@ -10,6 +13,11 @@ from ave.lab.cli.doctor import examine
 from ave.lab.cli.finding import OK, WRONG
 from ave.lab.cli.output import Screen, write_json
 from ave.lab.config import bootstrap, check
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from ave.lab.cli.finding import Finding
 
 __all__ = ["COMMANDS"]
 
@@ -74,8 +82,9 @@ def doctor(run: Run, as_json: bool) -> None:
 
     Everything found comes with its mend. Something is wrong, beyond a warning: exit code 1.
     """
-    findings = list(examine(run.home))
-    run.code = 1 if any(finding.state == WRONG for finding in findings) else 0
+    findings = _judged(run)
+    if not sys.stdout.isatty():
+        findings = iter(list(findings))  # a reader that goes away early changes no exit code
     if as_json:
         write_json(finding._asdict() for finding in findings)
         return
@@ -84,6 +93,14 @@ def doctor(run: Run, as_json: bool) -> None:
         mend = f"\n  mend: {finding.mend}" if finding.mend else ""
         style = _STYLES.get(finding.state, "yellow")
         screen.text(f"{finding.state:8} {finding.subject}: {finding.what}{mend}", style)
+
+
+def _judged(run: Run) -> Iterator[Finding]:
+    """Give the findings as they come; the answer is no if one is wrong."""
+    for finding in examine(run.home):
+        if finding.state == WRONG:
+            run.code = 1
+        yield finding
 
 
 @click.command()

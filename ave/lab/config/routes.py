@@ -91,6 +91,12 @@ class Routing(msgspec.Struct, frozen=True):
         return tuple(route for route in self.routes if kind in route.kinds)
 
     @property
+    def takers(self) -> dict[str, list[str]]:
+        """The kinds that some store takes, each with the names of those that are required."""
+        kinds = sorted(KINDS - self.unrouted)
+        return {kind: [route.name for route in self.of(kind) if route.required] for kind in kinds}
+
+    @property
     def unrouted(self) -> frozenset[str]:
         """The kinds that no store takes."""
         return KINDS.difference(*(route.kinds for route in self.routes))

@@ -14,7 +14,6 @@ from ave.exceptions import StoreUnavailable
 from ave.lab.logd.books import enter, lose_replaced, lose_vanished, replaced
 from ave.lab.logd.ledger import Ledger
 from ave.lab.logd.places import damaged, set_aside, sweep
-from ave.record import KINDS
 from ave.spool import reader
 
 if TYPE_CHECKING:
@@ -66,7 +65,7 @@ class Bookkeeper:
 
     def follow(self, routing: Routing) -> None:
         """Go by these routes from now on."""
-        self.ledger.routed = KINDS - routing.unrouted
+        self.ledger.takers = routing.takers
         self._required = [route.name for route in routing.routes if route.required]
         self._routing = routing
 
@@ -171,15 +170,14 @@ class Bookkeeper:
     def _open(self, routing: Routing) -> Ledger:
         """Open the books; broken ones are set aside and new ones begun: nothing in the spool stops a start."""
         path = os.path.join(self.watch.spool, "ledger.db")
-        routed = KINDS - routing.unrouted
         try:
             try:
-                return Ledger(path, routed)
+                return Ledger(path, routing.takers)
             except sqlite3.DatabaseError as error:
                 if not _is_broken(error):
                     raise
                 self._set_aside(error)
-                return Ledger(path, routed)
+                return Ledger(path, routing.takers)
         except sqlite3.Error as error:
             raise StoreUnavailable(f"{path}: cannot be opened now: {error}; `ave doctor` tells the mend") from error
 

@@ -3,6 +3,9 @@
 Each segment is gone through exactly once. Where that stands is in the same file and the same transaction as the
 counts, so no crash counts a record twice or not at all. A record is counted under the segment and the number in
 its id: a line that damage doubled or moved, or that the writer put into a second segment, counts once.
+
+What is in a segment is for the stores that take its kind now. When the segment goes, it is noted which they were: a
+store that is named later is not asked for what went before.
 """
 
 from __future__ import annotations
@@ -11,6 +14,7 @@ import os
 import sqlite3
 import time
 from contextlib import closing, contextmanager
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Annotated, NamedTuple, TypeVar
 from urllib.parse import quote
 
@@ -23,13 +27,13 @@ from ave.record import segment_of, seq_of
 from ave.spool.frames import FOOTER, HEADER, Damage, Line, kind_of
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Iterator
+    from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 
     from ave.lab.logd.watch import Seen
 
 __all__ = ["Count", "Gap", "Ledger", "numbers_of"]
 
-#: What a segment can be in the books.
+#: What a segment can be in the books; from DELETED on it is not there any more.
 OPEN, READ, DELETED, LOST = range(4)
 
 #: Stands for the file of a segment that has become another one while it could still grow.
@@ -64,6 +68,11 @@ MIGRATIONS = (
     ) WITHOUT ROWID;
     """,
     "ALTER TABLE segments ADD COLUMN file INTEGER NOT NULL DEFAULT 0;",
+    # routing 0: nobody noted it. counts.unrouted was entered with a record until here, and holds for such segments only
+    """
+    CREATE TABLE routings (id INTEGER PRIMARY KEY, takers TEXT NOT NULL UNIQUE);
+    ALTER TABLE segments ADD COLUMN routing INTEGER NOT NULL DEFAULT 0;
+    """,
 )
 
 
@@ -76,13 +85,22 @@ class _Position(NamedTuple):
 
 
 class Count(NamedTuple):
-    """The books of one kind of one run. Every emitted record was written or refused; what was written is `unrouted`
-    if no store takes its kind."""
+    """The books of one kind of one run.
+
+    Attributes:
+        kind: of all that is counted here.
+        written, refused: every emitted record is one or the other.
+        unrouted: written, and no store takes the kind, or none did when the segment went.
+        due: name of a store -> how many of the written have to be there, or a dead letter, or on their way.
+        unknown: written, neither unrouted nor due: they went before it was noted which stores there were.
+    """
 
     kind: str
-    written: int
-    refused: int
-    unrouted: int
+    written: int = 0
+    refused: int = 0
+    unrouted: int = 0
+    due: Mapping[str, int] = MappingProxyType({})
+    unknown: int = 0
 
 
 class Gap(NamedTuple):
@@ -97,11 +115,14 @@ class Gap(NamedTuple):
 class Ledger:
     """ledger.db. One thread writes; anybody may read.
 
+    Attributes:
+        takers: the kinds that some store takes now, each with the names of the required ones; None: not known.
+
     Raises (any method): sqlite3.Error; what was not committed is undone by `rollback`.
     """
 
-    def __init__(self, path: str, routed: Collection[str] | None = None) -> None:
-        self.routed = routed
+    def __init__(self, path: str, takers: Mapping[str, Sequence[str]] | None = None) -> None:
+        self.takers = takers
         # what was read since the last commit: where reading goes on, the counts, the numbers
         self._taken: dict[str, _Position] = {}
         self._counts: dict[tuple[str, str, str], list[int]] = {}
@@ -115,9 +136,9 @@ class Ledger:
         self._positions = self._load()
 
     @classmethod
-    def copy_of(cls, path: str, routed: Collection[str]) -> Ledger:
+    def copy_of(cls, path: str, takers: Mapping[str, Sequence[str]]) -> Ledger:
         """Return a copy in memory, so that the rest of a spool can be gone through without writing anything."""
-        ledger = cls(":memory:", routed)
+        ledger = cls(":memory:", takers)
         if os.path.exists(path):
             with closing(sqlite3.connect(f"file:{quote(path)}?mode=ro", uri=True)) as source:
                 source.backup(ledger._db)
@@ -225,20 +246,17 @@ class Ledger:
         return account
 
     def _count(self, segment: str, guid: str, kind: str, written: int = 0, refused: int = 0) -> None:
-        counts = self._counts.setdefault((guid, kind, segment), [0, 0, 0])
+        counts = self._counts.setdefault((guid, kind, segment), [0, 0])
         counts[0] += written
         counts[1] += refused
-        if self.routed is not None and kind not in self.routed:
-            counts[2] += written
 
     def commit(self) -> None:
         """Make everything taken so far survive a power cut."""
         if not self._db.in_transaction:
             return
         self._db.executemany(
-            "INSERT INTO counts VALUES (?, ?, ?, ?, ?, ?) ON CONFLICT DO UPDATE SET"
-            " written = written + excluded.written,"
-            " refused = refused + excluded.refused, unrouted = unrouted + excluded.unrouted",
+            "INSERT INTO counts VALUES (?, ?, ?, ?, ?, 0) ON CONFLICT DO UPDATE SET"
+            " written = written + excluded.written, refused = refused + excluded.refused",
             [(*key, *counts) for key, counts in self._counts.items()],
         )
         for name, account in self._accounts.items():
@@ -274,7 +292,7 @@ class Ledger:
         return self._position(segment).state != OPEN
 
     def delete(self, segments: Collection[str]) -> None:
-        """Note that segments are deleted because everything in them is where it should be."""
+        """Note that segments are deleted because everything in them is where it should be: with the `takers`."""
         with self._whole():
             self._set_state(segments, DELETED)
         for name in segments:
@@ -332,10 +350,21 @@ class Ledger:
         account.changed = account.changed or bool(holes)
 
     def _set_state(self, segments: Iterable[str], state: int) -> None:
-        now = int(time.time())
+        """Note that segments are not there any more, and who took what was in them."""
+        now, routing = int(time.time()), self._routing()
         self._db.executemany(
-            "UPDATE segments SET state = ?, changed = ? WHERE name = ?", [(state, now, name) for name in segments]
+            "UPDATE segments SET state = ?, changed = ?, routing = ? WHERE name = ?",
+            [(state, now, routing, name) for name in segments],
         )
+
+    def _routing(self) -> int:
+        """Return the number under which the takers of now are noted."""
+        if self.takers is None:
+            return 0
+        said = (msgspec.json.encode(self.takers).decode(),)
+        self._db.execute("INSERT OR IGNORE INTO routings (takers) VALUES (?)", said)
+        (number,) = self._db.execute("SELECT id FROM routings WHERE takers = ?", said).fetchone()
+        return int(number)
 
     @contextmanager
     def _whole(self) -> Iterator[None]:
@@ -382,9 +411,15 @@ class Ledger:
     def counts(self, guid: str) -> list[Count]:
         """Return the books of one run, by kind."""
         rows = self._db.execute(
-            "SELECT kind, sum(written), sum(refused), sum(unrouted) FROM counts WHERE guid = ? GROUP BY kind", (guid,)
-        )
-        return [Count(*row) for row in rows]
+            "SELECT kind, state >= ? AS gone, routing, sum(written), sum(refused), sum(unrouted)"
+            " FROM counts JOIN segments ON name = segment WHERE guid = ? GROUP BY kind, gone, routing ORDER BY kind",
+            (DELETED, guid),
+        ).fetchall()
+        noted = {number: msgspec.json.decode(said) for number, said in self._db.execute("SELECT * FROM routings")}
+        parts: dict[str, list[_Part]] = {}
+        for kind, is_gone, routing, *numbers in rows:
+            parts.setdefault(kind, []).append(_Part(noted.get(routing) if is_gone else self.takers, *numbers))
+        return [_sum(kind, of_kind) for kind, of_kind in parts.items()]
 
     def segments(self, guid: str) -> dict[str, tuple[int, int]]:
         """Return the segments that held records of a run, each with its state and the highest number seen."""
@@ -452,6 +487,31 @@ def _refusals(gap: wire.Head) -> _Refusals | None:
     if told is None or told.reason != "quota" or sum(told.kinds.values()) != told.last - told.first + 1:
         return None
     return told
+
+
+class _Part(NamedTuple):
+    """Numbers of segments that all were for the same `takers`; `unrouted` holds where these are not known."""
+
+    takers: Mapping[str, Sequence[str]] | None
+    written: int
+    refused: int
+    unrouted: int
+
+
+def _sum(kind: str, parts: Iterable[_Part]) -> Count:
+    written = refused = unrouted = unknown = 0
+    due: dict[str, int] = {}
+    for part in parts:
+        written += part.written
+        refused += part.refused
+        if part.takers is None:
+            unrouted += part.unrouted
+            unknown += part.written - part.unrouted
+        elif kind not in part.takers:
+            unrouted += part.written
+        else:
+            due |= {store: due.get(store, 0) + part.written for store in part.takers[kind]}
+    return Count(kind, written, refused, unrouted, due, unknown)
 
 
 def _gap(segment: str, first: int, last: int, damage: int) -> Gap:

@@ -14,7 +14,7 @@ from calling import GUID, started
 
 from ave import home as homes
 from ave import spool
-from ave.lab.cli import host
+from ave.lab.cli import host, main, setup
 from ave.lab.cli.doctor import examine
 from ave.lab.cli.finding import OK, WARNING, WRONG
 from ave.lab.logd.letters import DeadLetters
@@ -216,25 +216,63 @@ def test_each_kind_of_server_is_tried_and_the_mend_is_told(home):
         os.chmod(homes.config_file(name, home), 0o600)
     found = [finding for finding in examine(home) if finding.subject == "stores" and finding.state != OK]
     assert [finding.state for finding in found] == [WRONG, WARNING]
-    for finding, name in zip(found, ("elasticsearch", "logstash"), strict=True):
+    for finding in found:
         assert f"127.0.0.1:{port}" in finding.what
         assert "Connection refused" in finding.what
-        file = homes.config_file(name, home)
-        assert finding.mend == f"see that it runs, where {file} says it is; until then its records wait in the spool"
+        file = homes.config_file(finding.what.partition("-")[0], home)
+        cure = f'start it, or correct "host" and "port" in {file}; until then its records wait in the spool'
+        assert finding.mend == cure
 
 
-def test_a_store_that_cannot_be_made_hides_no_other(home):
-    for name, url in (
-        ("mysql", "mysql://127.0.0.1/ave?tsl=x"),
-        ("logstash", f"logstash://127.0.0.1:{find_free_port()}"),
-    ):
-        with open(homes.config_file(name, home), "w") as file:
-            json.dump({"url": url}, file)
-        os.chmod(homes.config_file(name, home), 0o600)
+def configure(home, name, **settings):
+    with open(homes.config_file(name, home), "w") as file:
+        json.dump(settings, file)
+    os.chmod(homes.config_file(name, home), 0o600)
+    homes.forget()
+
+
+def test_one_url_that_cannot_be_hides_no_other_store(home):
+    configure(home, "decibel", enabled=True, url="couchdb://127.0.0.1/a/b/c?what=1")
+    configure(home, "elasticsearch", url="http://127.0.0.1:1")
     found = [finding for finding in examine(home) if finding.subject == "stores"]
-    assert [finding.state for finding in found] == [OK, WRONG, WARNING]
-    assert 'unknown option "tsl"' in found[1].what
-    assert f"mend it there or in {homes.config_file('mysql', home)}; until then" in found[1].mend
+    assert [finding.what.partition(" ")[0] for finding in found if finding.state == OK] == ["embedded"]
+    odd, away = (finding for finding in found if finding.state == WRONG)
+    file = homes.config_file("decibel", home)
+    assert odd.mend.startswith(f'see what its user may do there, or correct "url", "user" and "password" in {file}; ')
+    assert away.mend.startswith(f'start it, or correct "url" in {homes.config_file("elasticsearch", home)}; ')
+
+
+def test_a_store_that_answers_but_cannot_be_written_is_wrong(home, monkeypatch):
+    said = {"stores": {"embedded": "INSERT denied"}}
+    monkeypatch.setattr("ave.lab.cli.running.command.state", lambda _: (0, {"version": "", "pid": 1, **said}))
+    assert wrong(home, "stores") == [
+        "embedded answers, but ave-logd can store nothing there: INSERT denied; "
+        f"see who owns {home}/.ave/lab.db, its mode, and the room on its disk; until then its records wait in the spool"
+    ]
+
+
+def test_a_kind_that_no_store_takes_is_a_warning(home):
+    configure(home, "panotti", enabled=False)
+    configure(home, "mysql", enabled=False)
+    panotti, mysql = (finding for finding in examine(home) if finding.subject == "stores" and finding.state == WARNING)
+    assert panotti.what.startswith("no store takes event, exception, gap, log, metric, request, shout, stderr, trace: ")
+    assert f'"enabled": true in {homes.config_file("panotti", home)}' in panotti.mend
+    assert mysql.what.startswith("no store takes measurement: ")
+
+
+def test_on_a_terminal_findings_are_written_as_they_come(home, monkeypatch, capsys):
+    written = []
+    real = setup.examine
+
+    def watched(home):
+        for finding in real(home):
+            written.append(capsys.readouterr().out.count("\n"))
+            yield finding
+
+    monkeypatch.setattr(setup, "examine", watched)
+    monkeypatch.setattr("sys.stdout.isatty", lambda: True)
+    main(["doctor", "--json"])
+    assert written == [0, *[1] * (len(written) - 1)]
 
 
 def test_what_lies_in_the_spool_for_good_is_told(home, place, made):

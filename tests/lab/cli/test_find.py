@@ -120,6 +120,18 @@ def test_a_store_that_is_away_is_told_and_the_others_answer(ave, home, filled):
     assert ran.err.count("\n") == 1
 
 
+@pytest.mark.parametrize("options", [(), ("--json",)])
+def test_a_story_that_lacks_what_a_store_has_is_told_and_exit_code_1(ave, home, filled, options):
+    whole = ave("show", GUID, *options)
+    with open(f"{home}/.ave/config/decibel.json", "w") as file:
+        json.dump({"enabled": True, "url": "sqlite:///$HOME/verdicts"}, file)
+    os.mkdir(f"{home}/verdicts")
+    ran = ave("show", GUID, *options)
+    assert (ran.out, whole.code, ran.code) == (whole.out, 0, 1)
+    assert ran.err.startswith("ave: warning: what is in the store")
+    assert ran.err.count("\n") == 1
+
+
 def test_no_store_at_all_is_the_answer_no(ave, home):
     os.mkdir(f"{home}/.ave/lab.db")
     for command in (("show", GUID), ("find",)):
