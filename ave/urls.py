@@ -91,7 +91,7 @@ def shown(url: str) -> str:
 def without_login(url: str) -> str:
     """Return a URL that `check` lets pass without its user and password."""
     name, _, hosts, path, query = _divided(url)
-    return f"{name}://{hosts}{path}" + (f"?{query}" if query else "")
+    return f"{name}://{hosts}{path}" + (f"?{query}" if query else "") if "://" in url else url
 
 
 def _divided(url: str) -> tuple[str, str, str, str, str]:

@@ -111,8 +111,7 @@ def completion(ctx: click.Context, shell: str) -> None:
 
     \b
     Examples:
-      mkdir -p ~/.local/share/bash-completion/completions
-      ave completion bash > ~/.local/share/bash-completion/completions/ave
+      ave completion bash | install -D /dev/stdin ~/.local/share/bash-completion/completions/ave
       ave completion zsh > ~/.zfunc/_ave
       ave completion fish > ~/.config/fish/completions/ave.fish
     """

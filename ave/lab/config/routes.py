@@ -147,8 +147,8 @@ def _url(path: str, settings: Any, scheme: str, home: str) -> str:
     elif url is None:
         url = _server(path, settings, scheme)
     try:
-        if not url.startswith("sqlite"):
-            urls.check(url)
+        if not url.startswith("sqlite") and ("://" in url or not urls.scheme(url)):
+            urls.check(url)  # the store that some package brings may have URLs of another form
         return resolved(_with_protection(_with_user(url, settings), settings), home)
     except ConfigError as error:
         raise Problem(path, "url", str(error), "mend the url").error() from error
