@@ -93,7 +93,7 @@ def audit(home: str, guid: str) -> Audit:
 
 def _positions(home: str, routing: Routing) -> list[dict[str, tuple[int, int]]]:
     directory = homes.ave(home, "spool", "cursors")
-    return [cursors.positions(os.path.join(directory, route.name)) for route in routing.routes]
+    return [cursors.positions(os.path.join(directory, route.name), route.kinds) for route in routing.routes]
 
 
 def _audit(home: str, guid: str, routing: Routing) -> Audit:

@@ -38,7 +38,7 @@ class Cursor:
     def __init__(self, path: str, kinds: Collection[str]) -> None:
         self.path = path
         self.kinds = sorted(kinds)
-        self.positions = positions(path) if _kinds(path).issuperset(kinds) else {}
+        self.positions = positions(path, kinds)
         self.fd = -1
         self._rewrite()
 
@@ -75,10 +75,13 @@ class Cursor:
         self.limit = len(data) + COMPACT_SIZE
 
 
-def positions(path: str) -> dict[str, tuple[int, int]]:
-    """Return the positions in a cursor's file without touching it; none if there is no such file."""
+def positions(path: str, kinds: Collection[str] = ()) -> dict[str, tuple[int, int]]:
+    """Return the positions in a cursor's file without touching it, as the reader of such kinds will find them.
+
+    None if there is no such file, or some of the kinds were passed by.
+    """
     found: dict[str, tuple[int, int]] = {}
-    for said in _said(path):
+    for said in _said(path) if _kinds(path).issuperset(kinds) else ():
         if isinstance(said, list) and len(said) == 3:
             segment, offset, seq = said
             if isinstance(segment, str) and _is_count(offset) and _is_count(seq):

@@ -393,6 +393,21 @@ def test_a_kind_that_gets_a_store_in_time_is_no_more_refused(home, spool, config
     assert (found.refused, list(found.stored.values()), found.ok) == (0, [1], True)
 
 
+def test_what_a_store_passed_by_before_it_was_to_take_it_waits_until_ave_logd_knows(
+    home, spool, store, configure, daemon, memory
+):
+    configure("decibel", enabled=True, url="mysql://127.0.0.1:1/away")
+    write(spool, 1, header(), record(1), record(2, "verdict"), footer(2))
+    assert daemon().drain() == 1
+    configure("decibel", enabled=True, url="memory:")
+    found = row(home, "verdict")
+    assert (found.waiting, found.ok) == (1, True)
+    assert row(home).waiting == 0
+    daemon().drain()
+    found = row(home, "verdict")
+    assert (found.stored, found.waiting, found.ok) == ({memory: 1}, 0, True)
+
+
 def test_a_kind_that_had_no_store_when_its_segment_went_stays_refused(home, spool, configure, daemon):
     configure("decibel", enabled=False)
     write(spool, 1, header(), record(1, "verdict"), footer(1))

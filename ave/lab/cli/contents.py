@@ -137,7 +137,7 @@ def _decoded(items: list[Line | Damage]) -> Iterator[Record]:
 
 
 def _way(watch: Watch, route: Route) -> Way:
-    positions = cursors.positions(os.path.join(watch.spool, "cursors", route.name))
+    positions = cursors.positions(os.path.join(watch.spool, "cursors", route.name), route.kinds)
     waiting = [
         (name, offset, seen.size - offset)
         for name, seen in watch.segments.items()
