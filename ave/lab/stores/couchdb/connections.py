@@ -117,7 +117,7 @@ class Pool(http.ConnectionPool):  # type: ignore[misc]
         self._made.append(connection)
         try:
             connection.connect()
-        except (ssl.SSLEOFError, ConnectionResetError, BrokenPipeError) as error:
+        except (ssl.SSLEOFError, ssl.SSLZeroReturnError, ConnectionResetError, BrokenPipeError) as error:
             if server.tls is None:
                 raise
             raise HungUpError(str(error)) from error
