@@ -45,6 +45,9 @@ log = logging.getLogger(__name__)
 STEP_S = 60.0
 LISTEN_S = 0.1
 
+#: Seconds within which a look at what somebody removed under the service is over; what lasts longer is a restart.
+LOOK_S = 2.0
+
 #: Seconds after which a process that has closed its end has ended, too, if it is going to.
 GONE_S = 10.0
 
@@ -144,7 +147,7 @@ class Taking:
 
 def give(life: Life, talk: Talk) -> None:
     """Do the old process's part, in a thread of its own; it ends, or serves on as if nothing had been."""
-    if not life.handing.acquire(blocking=False):
+    if not life.handing.acquire(timeout=LOOK_S):
         talk.say({"error": "another restart is under way; wait for it"})
         return
     undo: list[Any] = []
