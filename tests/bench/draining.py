@@ -22,7 +22,7 @@ from ave.lab.audit import Audit, audit
 
 os.environ.setdefault("AVE_ALLOW_ROOT", "1")
 
-ROUNDS = 3
+ROUNDS = 5
 
 #: Seconds that a server may need for its views: pouchdb-server makes some hundred documents a second.
 VIEWS_S = 1800
