@@ -81,20 +81,15 @@ def positions(path: str, kinds: Collection[str] = ()) -> dict[str, tuple[int, in
     None if there is no such file, or some of the kinds were passed by.
     """
     found: dict[str, tuple[int, int]] = {}
-    for said in _said(path) if _kinds(path).issuperset(kinds) else ():
-        if isinstance(said, list) and len(said) == 3:
+    taken: set[str] = set()
+    for said in _said(path):
+        if isinstance(said, dict) and isinstance(said.get("kinds"), list):
+            taken = taken or {kind for kind in said["kinds"] if isinstance(kind, str)}
+        elif isinstance(said, list) and len(said) == 3:
             segment, offset, seq = said
             if isinstance(segment, str) and _is_count(offset) and _is_count(seq):
                 found[segment] = (offset, seq)
-    return found
-
-
-def _kinds(path: str) -> set[str]:
-    """Return what the one who wrote a cursor's file took; nothing if it does not say."""
-    for said in _said(path):
-        if isinstance(said, dict) and isinstance(said.get("kinds"), list):
-            return {kind for kind in said["kinds"] if isinstance(kind, str)}
-    return set()
+    return found if taken.issuperset(kinds) else {}
 
 
 def _said(path: str) -> Iterator[object]:

@@ -211,7 +211,7 @@ LOGD = [
     ),
     Mutant(
         *("R7", "a store does not get what it passed by when it took less", "ave/spool/cursors.py"),
-        " if _kinds(path).issuperset(kinds) else ()",
+        " if taken.issuperset(kinds) else {}",
         "",
         "tests/spool/test_cursors.py -k begins_anew",
     ),
