@@ -20,6 +20,7 @@ LOGD_PROGRAM = "ave/lab/logd/program.py"
 PID_FILE = "ave/lab/daemon/pidfile.py"
 BATCHES = "ave/lab/logd/batches.py"
 SHIPPER = "ave/lab/logd/shipper.py"
+TELLING = "ave/lab/logd/telling.py"
 WATCH = "ave/lab/logd/watch.py"
 
 TEST_CROWD = "tests/chaos/test_delivery_crowd.py"
@@ -118,7 +119,7 @@ LOGD = [
         f"{TEST_DAMAGE} -k r5",
     ),
     Mutant(
-        *("R5", "a footer is believed whatever it says", LEDGER),
+        *("R5", "a footer is believed whatever it says", TELLING),
         "_Number = Annotated[int, msgspec.Meta(ge=0, lt=10**18)]",
         "_Number = int",
         f"{TEST_LEDGER} -k footer_that_cannot",
@@ -353,7 +354,7 @@ LOGD = [
         "tests/lab/logd/test_bookkeeper.py -k no_room",
     ),
     Mutant(
-        *("R16", "what the quota refused is a gap", LEDGER),
+        *("R16", "what the quota refused is a gap", TELLING),
         ' or told.reason != "quota" or ',
         ' or told.reason != "none" or ',
         f"{TEST_STORES} -k r16",

@@ -6,7 +6,7 @@ import os
 from typing import TYPE_CHECKING
 
 from ave.lab.logd.account import Account, union
-from ave.lab.logd.ledger import numbers_of
+from ave.lab.logd.telling import numbers_of
 from ave.spool import cursors
 from ave.spool.frames import Line
 

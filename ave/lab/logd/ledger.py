@@ -15,7 +15,7 @@ import sqlite3
 import time
 from contextlib import closing, contextmanager
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Annotated, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, NamedTuple
 from urllib.parse import quote
 
 import msgspec
@@ -23,6 +23,7 @@ import msgspec
 from ave.exceptions import ConfigError
 from ave.lab.logd import wire
 from ave.lab.logd.account import Account
+from ave.lab.logd.telling import Footer, Header, refusals, said
 from ave.record import segment_of, seq_of
 from ave.spool.frames import FOOTER, HEADER, Damage, Line, kind_of
 
@@ -31,7 +32,7 @@ if TYPE_CHECKING:
 
     from ave.lab.logd.watch import Seen
 
-__all__ = ["Count", "Gap", "Ledger", "numbers_of"]
+__all__ = ["Count", "Gap", "Ledger"]
 
 #: What a segment can be in the books; from DELETED on it is not there any more.
 OPEN, READ, DELETED, LOST = range(4)
@@ -188,7 +189,7 @@ class Ledger:
                 torn += item.torn
                 damage += [] if item.torn else [item]
             elif (kind := kind_of(item.payload)) == HEADER:
-                header = _said(item.payload, _Header)
+                header = said(item.payload, Header)
                 host = header.host if header else ""
             elif kind == FOOTER:
                 self._take_count(segment, item.payload)
@@ -213,13 +214,13 @@ class Ledger:
 
     def _take_count(self, segment: str, payload: bytes) -> None:
         """Enter how many numbers a footer says were used: what is missing of them is missing for good."""
-        footer = _said(payload, _Footer)
+        footer = said(payload, Footer)
         if footer:
             self._account(segment).arrives(footer.count + 1, footer.count)
 
     def _take_refusals(self, segment: str, gap: wire.Head) -> None:
         """Enter what an emitter says it refused: its numbers are explained, not missing."""
-        told = _refusals(gap)
+        told = refusals(gap)
         if told is None:
             return
         self._account(segment).arrives(told.first, told.last)
@@ -449,46 +450,6 @@ class Ledger:
         self._db.close()
 
 
-#: A number of a record, or how many there are.
-_Number = Annotated[int, msgspec.Meta(ge=0, lt=10**18)]
-
-
-class _Header(msgspec.Struct):
-    host: str
-
-
-class _Footer(msgspec.Struct):
-    count: _Number
-
-
-class _Refusals(msgspec.Struct):
-    reason: str
-    first: _Number
-    last: _Number
-    kinds: dict[str, _Number]
-
-
-def numbers_of(line: Line) -> tuple[str, list[tuple[int, int]]]:
-    """Return which numbers of which segment a line stands for: its own, and those it tells were refused."""
-    if kind_of(line.payload) not in {HEADER, FOOTER}:
-        try:
-            head = wire.head(line.payload)
-        except ValueError:
-            return "", []
-        told = _refusals(head) if head.kind == "gap" else None
-        seq = seq_of(head.id)
-        return segment_of(head.id), [(seq, seq), *([(told.first, told.last)] if told else [])]
-    return "", []
-
-
-def _refusals(gap: wire.Head) -> _Refusals | None:
-    """Return what an emitter says it refused; None for any other gap."""
-    told = _said(bytes(gap.body), _Refusals)
-    if told is None or told.reason != "quota" or sum(told.kinds.values()) != told.last - told.first + 1:
-        return None
-    return told
-
-
 class _Part(NamedTuple):
     """Numbers of segments that all were for the same `takers`; `unrouted` holds where these are not known."""
 
@@ -516,14 +477,3 @@ def _sum(kind: str, parts: Iterable[_Part]) -> Count:
 
 def _gap(segment: str, first: int, last: int, damage: int) -> Gap:
     return Gap(segment, first, last, "damaged" if damage else "lost")
-
-
-_Said = TypeVar("_Said")
-
-
-def _said(payload: bytes, kind: type[_Said]) -> _Said | None:
-    """Decode a header or footer; None if it is neither, though it begins like one."""
-    try:
-        return msgspec.json.decode(payload, type=kind)
-    except (msgspec.MsgspecError, RecursionError):
-        return None
