@@ -22,9 +22,6 @@ if TYPE_CHECKING:
 
 __all__ = ["examine"]
 
-#: The kinds that Panotti does not take, and the files of those who do.
-_FILES = {"verdict": "decibel", "measurement": "mysql"}
-
 #: The share of the quota beyond which the first kinds are refused.
 QUOTA_SHARE = 0.70
 
@@ -57,12 +54,10 @@ def _stores(home: str) -> Iterator[Finding]:
     routing, failures = Routing.read(home), running.failures(home)
     for route in routing.routes:
         yield _store(route, home, failures.get(route.name, ""))
-    for file in ("panotti", "decibel", "mysql"):
-        kinds = sorted(kind for kind in routing.unrouted if _FILES.get(kind, "panotti") == file)
-        if kinds:
-            what = f"no store takes {', '.join(kinds)}: what jobs say of that is kept nowhere"
-            mend = f'"enabled": true in {homes.config_file(file, home)}, unless that is as it should be'
-            yield Finding(WARNING, "stores", what, mend)
+    for file, kinds in routing.unrouted_by().items():
+        what = f"no store takes {', '.join(kinds)}: what jobs say of that is kept nowhere"
+        mend = f'"enabled": true in {homes.config_file(file, home)}, unless that is as it should be'
+        yield Finding(WARNING, "stores", what, mend)
 
 
 def _store(route: Route, home: str, failure: str) -> Finding:

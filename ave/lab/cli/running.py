@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING
 
 from ave import __version__
 from ave import home as homes
+from ave.lab.cli import services
 from ave.lab.cli.finding import OK, WARNING, WRONG, Finding
 from ave.lab.cli.output import size
-from ave.lab.cli.services import services
 from ave.lab.config import load
 from ave.lab.daemon import command, logfiles
 from ave.lab.daemon.quota import Quota
@@ -33,7 +33,7 @@ _LACKS = {"ave-logd": "nothing is brought to the stores"}
 
 def running(home: str) -> Iterator[Finding]:
     """Look whether every service runs, answers, and is of the version that is installed."""
-    for service in services(home):
+    for service in services.services(home):
         yield _running(service)
 
 
@@ -61,8 +61,7 @@ def not_running(service: Service) -> str:
 
 def failures(home: str) -> dict[str, str]:
     """Return per store why a running ave-logd can store nothing there now; nothing if it does not run or answer."""
-    stores = command.state(LogdService(home))[1].get("stores", {})
-    return {store: why for store, why in stores.items() if why != "ok"}
+    return services.failures(command.state(LogdService(home))[1].get("stores", {}))
 
 
 def _is_missed(service: Service, code: int) -> str:

@@ -17,7 +17,7 @@ from ave.lab.logd.program import LogdService
 if TYPE_CHECKING:
     from ave.lab.daemon import Service
 
-__all__ = ["COMMANDS", "services"]
+__all__ = ["COMMANDS", "failures", "services"]
 
 #: What is under way to the stores is only safe with the one that brings it there: it is first up, and last down.
 _KINDS: tuple[type[Service], ...] = (LogdService,)
@@ -31,6 +31,11 @@ _STYLES = {"running": "green", "stopped": "yellow"}
 def services(home: str) -> list[Service]:
     """Return the services of a home, in the order in which they are started."""
     return [kind(home) for kind in _KINDS]
+
+
+def failures(said: dict[str, str]) -> dict[str, str]:
+    """Return per store why nothing goes there, of what ave-logd says about its stores."""
+    return {store: why for store, why in said.items() if why != "ok"}
 
 
 @click.command()
@@ -123,8 +128,8 @@ def _delivery(home: str, said: dict[str, str]) -> list[dict[str, Any]]:
     except (AveException, OSError) as error:
         tell(str(error))
         return []
-    failures = {name: why for name, why in said.items() if why != "ok"}
-    return [{**msgspec.to_builtins(way), "failure": failures.get(way.store)} for way in ways]
+    why = failures(said)
+    return [{**msgspec.to_builtins(way), "failure": why.get(way.store)} for way in ways]
 
 
 def _show(states: list[dict[str, Any]], *, as_json: bool) -> None:
@@ -173,8 +178,8 @@ def _row(state: dict[str, Any]) -> tuple[str, ...]:
 
 def _complaints(state: dict[str, Any]) -> list[str]:
     """Return what is not well with a service, of what it says."""
-    said = {} if "delivery" in state else state.get("stores", {})
-    found = [f"{name}: {what}" for name, what in said.items() if what != "ok"]
+    said = {} if "delivery" in state else failures(state.get("stores", {}))
+    found = [f"{name}: {why}" for name, why in said.items()]
     if state.get("books", "ok") != "ok":
         found.append(f"the books: {state['books']}")
     return [*found, *([state["error"]] if "error" in state else [])]

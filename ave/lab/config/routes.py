@@ -96,6 +96,11 @@ class Routing(msgspec.Struct, frozen=True):
         kinds = sorted(KINDS - self.unrouted)
         return {kind: [route.name for route in self.of(kind) if route.required] for kind in kinds}
 
+    def unrouted_by(self) -> dict[str, list[str]]:
+        """Return the files that would give the `unrouted` kinds a store, with those kinds."""
+        usual = ((name, sorted(kinds & self.unrouted)) for name, (kinds, _) in _ROUTED.items() if name not in _BESIDES)
+        return {name: kinds for name, kinds in usual if kinds}
+
     @property
     def unrouted(self) -> frozenset[str]:
         """The kinds that no store takes."""
