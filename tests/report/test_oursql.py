@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import json
-import socket
-import struct
-import threading
+from contextlib import suppress
 
 import pymysql
 import pytest
@@ -14,6 +12,7 @@ from ave import home as homes
 from ave.exceptions import ConfigError, StoreUnavailable
 from ave.report import oursql
 from tests.system import servers_mariadb
+from tests.system.mysql_fake import FakeMysql, packet
 
 
 @pytest.fixture
@@ -110,49 +109,24 @@ def test_s14_beyond_this_machine_it_is_tls(home, configure, settings, wanted):
 # S13
 
 
-class Rogue:
-    """A server of MySQL's protocol that asks for a file, at the first command or instead of a login's answer."""
-
-    def __init__(self, when):
-        self.when, self.got = when, b""
-        self._socket = socket.create_server(("127.0.0.1", 0))
-        self.port = self._socket.getsockname()[1]
-        self._thread = threading.Thread(target=self._serve, daemon=True)
-        self._thread.start()
-
-    def _serve(self):
-        peer, _ = self._socket.accept()
-        with peer:
-            peer.settimeout(5)
-            greeting = (
-                b"\x0a5.7.0\x00" + struct.pack("<I", 1) + b"12345678\x00" + b"\xff\xf7" + b"\x21\x02\x00\xff\x81\x15"
-            )
-            peer.sendall(_packet(0, greeting + b"\x00" * 10 + b"123456789012\x00mysql_native_password\x00"))
-            peer.recv(65536)
-            ask = b"\xfb/etc/passwd"
-            peer.sendall(_packet(2, ask if self.when == "login" else b"\x00\x00\x00\x02\x00\x00\x00"))
-            try:
-                while piece := peer.recv(65536):
-                    self.got += piece
-                    peer.sendall(_packet(1, ask))
-            except OSError:
-                pass
-
-    def end(self):
-        self._thread.join(10)
-        self._socket.close()
-
-
-def _packet(number, content):
-    return struct.pack("<I", len(content))[:3] + bytes([number]) + content
-
-
 @pytest.mark.parametrize("when", ["login", "query"])
 def test_s13_a_server_that_asks_for_a_file_gets_none(home, configure, when):
-    rogue = Rogue(when)
+    got = bytearray()
+
+    def ask_for_a_file(peer):
+        """Ask at the first command, or instead of a login's answer."""
+        ask = b"\xfb/etc/passwd"
+        peer.recv(65536)
+        peer.sendall(packet(2, ask if when == "login" else b"\x00\x00\x00\x02\x00\x00\x00"))
+        with suppress(OSError):
+            while piece := peer.recv(65536):
+                got.extend(piece)
+                peer.sendall(packet(1, ask))
+
+    rogue = FakeMysql(b"mysql_native_password", ask_for_a_file)
     configure(host="127.0.0.1", port=rogue.port, user="lab", password="secret", db="x")
     with pytest.raises((StoreUnavailable, pymysql.err.Error)):
         oursql.connect(str(home))
     rogue.end()
-    assert b"root:" not in rogue.got
-    assert len(rogue.got) < 300, "a few commands"
+    assert b"root:" not in got
+    assert len(got) < 300, "a few commands"

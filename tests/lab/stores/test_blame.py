@@ -5,9 +5,7 @@ from __future__ import annotations
 import math
 import socket
 import sqlite3
-import struct
 import sys
-import threading
 
 import pymysql
 import pytest
@@ -20,6 +18,7 @@ from ave.network import find_free_port
 from ave.record import KINDS
 from ave.testing import MemoryStore, PanottiControl
 from tests.lab.stores.samples import record
+from tests.system.mysql_fake import FakeMysql, packet
 
 
 @pytest.fixture
@@ -129,36 +128,6 @@ def test_nor_does_what_nobody_foresaw_between_opening_and_the_first_record(schem
     store.close()
 
 
-class Demanding:
-    """A server whose login needs more than pymysql has: it speaks so far that pymysql notices."""
-
-    def __init__(self, plugin, answers):
-        self._plugin, self._answers = plugin, answers
-        self._socket = socket.create_server(("127.0.0.1", 0))
-        self.port = self._socket.getsockname()[1]
-        self._thread = threading.Thread(target=self._serve, daemon=True)
-        self._thread.start()
-
-    def _serve(self):
-        peer, _ = self._socket.accept()
-        with peer:
-            peer.settimeout(5)
-            greeting = b"\x0a8.0.40\x00" + struct.pack("<I", 1) + b"12345678\x00" + b"\xff\xf7\x2d\x02\x00\xff\x81\x15"
-            peer.sendall(_packet(0, greeting + b"\x00" * 10 + b"123456789012\x00" + self._plugin + b"\x00"))
-            for number, answer in self._answers:
-                peer.recv(65536)
-                peer.sendall(_packet(number, answer))
-            peer.recv(65536)
-
-    def end(self):
-        self._thread.join(10)
-        self._socket.close()
-
-
-def _packet(number, content):
-    return struct.pack("<I", len(content))[:3] + bytes([number]) + content
-
-
 @pytest.mark.parametrize("plugin", ["caching_sha2_password", "client_ed25519"])
 def test_a_login_that_needs_another_package_is_told_with_the_cure(plugin, tmp_path, monkeypatch):
     monkeypatch.setattr(pymysql._auth, "_have_cryptography", False)
@@ -168,7 +137,14 @@ def test_a_login_that_needs_another_package_is_told_with_the_cure(plugin, tmp_pa
         "caching_sha2_password": ([(2, b"\x01\x04"), (4, b"\x01a key")], "pip install 'ave-logging[mysql]'"),
         "client_ed25519": ([(2, b"\xfeclient_ed25519\x00" + b"x" * 32)], "pip install 'pymysql[ed25519]'"),
     }[plugin]
-    server = Demanding(plugin.encode(), answers)
+
+    def demand(peer):
+        for number, answer in answers:
+            peer.recv(65536)
+            peer.sendall(packet(number, answer))
+        peer.recv(65536)
+
+    server = FakeMysql(plugin.encode(), demand)
     store = open_store(f"mysql://ave:secret@127.0.0.1:{server.port}/lab", str(tmp_path), KINDS)
     with pytest.raises(ConfigError, match=r"^mysql://127\.0\.0\.1:\d+/lab: .*package is required") as caught:
         put_all(store, records(1))
