@@ -59,8 +59,8 @@ class Seen:
 def begun(name: str) -> int:
     """Return when a segment was begun, in nanoseconds since the epoch, given its name or that of one of its records.
 
-    None of its records is older, unless it was given another time. A name that does not begin with a time that has
-    been was begun before all times.
+    None of its records is older, unless it was given another time or names were made faster than one a millisecond. A
+    name that does not begin with a time that has been was begun before all times.
     """
     try:
         begun_ns = int(name[:_DIGITS], 16) * 1_000_000

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import time
-
 import pytest
 
 from ave.lab.stores import seen
@@ -71,10 +69,12 @@ def test_when_too_many_segments_are_known_it_is_as_if_just_opened(clock, monkeyp
     assert doubtful(one, *batch) == [1, 1, 1], "they may be stored, though nobody knows any more"
 
 
-def test_the_time_in_a_name_is_that_of_its_making(tmp_path, monkeypatch):
+def test_the_time_in_a_name_is_that_of_its_making(tmp_path, clock, monkeypatch):
     # names go on behind a clock that was ahead once
     monkeypatch.setattr("ave.spool.segment._newest_ms", 0)
-    before = time.time_ns()
+    monkeypatch.setattr("ave.spool.segment.time", clock)
     made = Segment(str(tmp_path))
     made.leave()
-    assert before - MS <= seen.begun(made.name) == seen.begun(f"{made.name}-17") <= time.time_ns()
+    clock.now += 5 * MS
+    # the names of one process are a millisecond apart, and the file had another one while it was made
+    assert seen.begun(made.name) == seen.begun(f"{made.name}-17") == NOW + MS
