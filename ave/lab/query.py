@@ -17,7 +17,7 @@ from ave.lab.stores import open_store, order
 from ave.record import Query, Record, joined
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable, Iterator, Mapping
     from types import TracebackType
 
     from ave.lab.stores import Store
@@ -37,12 +37,17 @@ LOOKBACK_S = 10.0
 class Stores:
     """The stores of one home, open for asking, a context manager. For one thread.
 
+    Args:
+        stores: name -> store.
+        unusable: name of a store that could not even be opened -> why.
+
     Attributes:
         failed: name of a store -> why it could not be asked, for the last `find`.
     """
 
-    def __init__(self, stores: dict[str, Store]) -> None:
+    def __init__(self, stores: dict[str, Store], unusable: Mapping[str, str] | None = None) -> None:
         self._stores = stores
+        self._unusable = dict(unusable or {})
         self.failed: dict[str, str] = {}
 
     def find(self, query: Query) -> Iterator[Record]:
@@ -53,9 +58,9 @@ class Stores:
         Raises:
             StoreUnavailable: not one store could be asked; raised behind the last record.
         """
-        self.failed = {}
+        self.failed = dict(self._unusable)
         yield from islice(self._once(query), query.limit)
-        if self._stores and len(self.failed) == len(self._stores):
+        if self.failed and len(self.failed) == len(self._stores) + len(self._unusable):
             raise StoreUnavailable("; ".join(self.failed.values()))
 
     def close(self) -> None:
@@ -130,9 +135,14 @@ class Follower:
 
 def open_stores(home: str) -> Stores:
     """Open all enabled stores of a home that can be asked; ConfigError names what is wrong in which file."""
-    routes = Routing.read(home).routes
-    stores = {route.name: open_store(route.url, home, route.kinds, readonly=True) for route in routes}
-    return Stores({name: store for name, store in stores.items() if store.answers})
+    stores: dict[str, Store] = {}
+    unusable: dict[str, str] = {}
+    for route in Routing.read(home).routes:
+        try:
+            stores[route.name] = open_store(route.url, home, route.kinds, readonly=True)
+        except ConfigError as error:
+            unusable[route.name] = str(error)
+    return Stores({name: store for name, store in stores.items() if store.answers}, unusable)
 
 
 def find(home: str, query: Query) -> Iterator[Record]:

@@ -27,7 +27,7 @@ from scale import dice, scaled
 from ave import home as homes
 from ave import spool as emit
 from ave.exceptions import SpoolError
-from ave.lab.cli.retry import retry
+from ave.lab.cli.letters import retry
 from ave.lab.logd.letters import DeadLetters
 from ave.lab.stores.base import DIFFERENT
 from ave.testing import wait_until

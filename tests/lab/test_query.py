@@ -120,6 +120,20 @@ def test_a_broken_file_is_named(tmp_path):
         open_stores(str(tmp_path))
 
 
+def test_a_store_that_cannot_be_opened_keeps_nobody_from_asking_the_others(tmp_path):
+    bootstrap(str(tmp_path))
+    store = EmbeddedStore(f"sqlite:///{tmp_path / '.ave/lab.db'}")
+    store.put([made(1)])
+    store.close()
+    decibel = tmp_path / ".ave/config/decibel.json"
+    decibel.write_text(json.dumps({"enabled": True, "url": "nosuch://host"}))
+    with open_stores(str(tmp_path)) as stores:
+        for _ in range(2):
+            assert [record.time for record in stores.find(Query(guid=GUID))] == [1]
+            [why] = stores.failed.values()
+            assert "nosuch" in why
+
+
 # Long bodies
 
 

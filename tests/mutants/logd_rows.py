@@ -312,8 +312,8 @@ LOGD = [
     ),
     Mutant(
         *("R14", "a final segment that becomes another file is not noticed", WATCH),
-        "known.final and not (is_check and not self.is_still(name, known))",
-        "known.final",
+        "if seen.final and not is_check:",
+        "if seen.final:",
         "tests/lab/logd/test_watch.py -k final_segment_that",
     ),
     Mutant(
@@ -388,6 +388,18 @@ LOGD = [
         "now = known if is_known else self._look_at(name)",
         "now = self._look_at(name)",
         "tests/lab/logd/test_watch.py -k opened_once",
+    ),
+    Mutant(
+        *("R20", "each look opens what can grow, though it did not", WATCH),
+        "return (seen.final or not is_check) and",
+        "return seen.final and",
+        "tests/lab/logd/test_watch.py -k can_grow",
+    ),
+    Mutant(
+        *("R7", "a segment that can grow is never asked whether somebody writes it", WATCH),
+        "return (seen.final or not is_check) and",
+        "return",
+        "tests/lab/logd/test_watch.py -k can_grow",
     ),
     Mutant(
         *("R20", "the start reads all headers", WATCH),

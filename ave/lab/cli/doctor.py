@@ -108,7 +108,7 @@ def _way(way: Way) -> Iterator[Finding]:
     if way.dead:
         why, count = next(iter(way.rejects.items()))
         what = f"{many(way.dead, 'dead letter')}: {way.store} cannot store them as they are; {count} times: {why}"
-        mend = f"mend that (`ave spool status` has all reasons); then `ave spool retry {way.store}`"
+        mend = f"mend that (`ave spool letters` has them all); then `ave spool retry {way.store}`"
         yield Finding(WRONG, "waiting", what, mend)
     if way.lag_s is not None and way.lag_s > LAG_S:
         what = f"records wait for {way.store} since {seconds(way.lag_s)} ({size(way.waiting_bytes)})"

@@ -59,13 +59,18 @@ def audit(run: Run, guid: str, as_json: bool) -> None:
 def _write_audit(found: Audit) -> None:
     screen = Screen()
     stores = sorted({store for row in found.rows for store in row.stored})
-    table: list[list[object]] = [["kind", "emitted", *(f"stored in {store}" for store in stores), *_REST]]
+    # names of several stores beside each other are wider than a terminal
+    marks = stores if len(stores) == 1 else [f"({number})" for number in range(1, len(stores) + 1)]
+    table: list[list[object]] = [["kind", "emitted", *(f"stored in {mark}" for mark in marks), *_REST]]
     for row in found.rows:
         counts = [row.stored.get(store, "-") for store in stores]
         table.append([row.kind, row.emitted, *("?" if count is None else count for count in counts)])
         table[-1] += [getattr(row, name) for name in _REST]
     for line in columns(table):
         screen.text(line)
+    for mark, store in zip(marks, stores, strict=True):
+        if mark != store:
+            screen.text(f"{mark} {store}")
     for line in _remarks(found.rows):
         screen.text(line)
     for gap in found.gaps:

@@ -1,4 +1,4 @@
-"""`ave spool status`, `cat` and `retry`: what waits on this host, and what a store refused."""
+"""`ave spool status`, `cat`, `letters` and `retry`: what waits on this host, and what a store refused."""
 
 from __future__ import annotations
 
@@ -9,8 +9,10 @@ import click
 from ave import home as homes
 from ave.lab.cli.contents import look, records
 from ave.lab.cli.context import Group, No, Run, as_json_option, pass_run
+from ave.lab.cli.describe import describe
+from ave.lab.cli.letters import complete, dead_letters
+from ave.lab.cli.letters import retry as offer
 from ave.lab.cli.output import Screen, columns, many, seconds, size, tell, write_json
-from ave.lab.cli.retry import retry as offer
 from ave.spool import reader
 
 if TYPE_CHECKING:
@@ -21,6 +23,8 @@ __all__ = ["COMMANDS"]
 #: Refused letters that are named.
 REFUSED_MAX = 20
 
+_NO_LETTERS = "there are no dead letters"
+
 
 @click.group(cls=Group)
 def spool() -> None:
@@ -30,6 +34,7 @@ def spool() -> None:
     Examples:
       ave spool status
       ave spool cat 20261122-nightly-17
+      ave spool letters
       ave spool retry
     """
 
@@ -101,7 +106,39 @@ def cat(run: Run, which: str | None) -> None:
 
 
 @spool.command()
-@click.argument("store", required=False)
+@click.argument("store", required=False, shell_complete=complete)
+@as_json_option
+@pass_run
+def letters(run: Run, store: str | None, as_json: bool) -> None:
+    """Show dead letters: what a store can never store, and why.
+
+    Those of one store, or all.
+
+    \b
+    Examples:
+      ave spool letters
+      ave spool letters embedded
+      ave spool letters --json | jq -r '[.store, .reason, .record.guid] | @tsv'
+
+    With --json, an object a letter: store, reason, and the whole record.
+    """
+    found = dead_letters(run.home, store)
+    if as_json:
+        write_json(
+            {"store": name, "reason": letter.reason, "record": letter.record.as_dict()} for name, letter in found
+        )
+        return
+    screen, is_some = Screen(), False
+    for name, letter in found:
+        is_some = True
+        screen.row(describe(letter.record), letter.record.guid or "-", letter.record.host)
+        screen.text(f"  {name}: {letter.record.id}: {letter.reason}", "yellow")
+    if not is_some:
+        screen.text(_NO_LETTERS)
+
+
+@spool.command()
+@click.argument("store", required=False, shell_complete=complete)
 @pass_run
 def retry(run: Run, store: str | None) -> None:
     """Offer dead letters to their stores again.
@@ -128,7 +165,7 @@ def retry(run: Run, store: str | None) -> None:
         if tried.refused or tried.why_not:
             run.code = 1
     if not count:
-        screen.text("there are no dead letters")
+        screen.text(_NO_LETTERS)
 
 
 COMMANDS = (spool,)

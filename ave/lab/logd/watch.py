@@ -32,7 +32,8 @@ _NAME = re.compile(r"[0-9a-f]{26}")
 _VERSION = re.compile(rb'[0-9a-f]{8} [0-9a-f]{8} \{"v":(\d{1,9})')
 
 
-#: Seconds between two looks at what is final: nobody but a person changes that, and there may be thousands.
+#: Seconds between two looks at what shows in no name and no size: whether who writes a segment still lives, and
+#: whether one that is final is still the same file, which nobody but a person changes; there may be thousands.
 CHECK_S = 1.0
 
 
@@ -70,7 +71,8 @@ class Watch:
     def look(self) -> bool:
         """Look again; tell whether anything is new.
 
-        What was final the last time is opened only if it is another file by now; once a second that costs an lstat(2).
+        A segment is opened only if it is new, if it grew, if it is another file by now, or, once a second, if it can
+        grow. What was final the last time costs an lstat(2) once a second, and nothing else.
         """
         before = self.segments
         is_check = time.monotonic() >= self._next_check
@@ -80,7 +82,7 @@ class Watch:
         for name in reader.list_segments(self.spool):
             known = before.get(name)
             try:
-                is_known = known and known.final and not (is_check and not self.is_still(name, known))
+                is_known = known and self._is_as_known(name, known, is_check=is_check)
                 now = known if is_known else self._look_at(name)
             except OSError as error:
                 self._tell(name, f"cannot be looked at now: {error}")
@@ -130,6 +132,11 @@ class Watch:
             self._tell(name, f"cannot be set aside, though it {why}: {error}")
         else:
             log.error("segment %s %s: set aside in %s", name, why, directory, extra={"action": "set_aside"})
+
+    def _is_as_known(self, name: str, seen: Seen, *, is_check: bool) -> bool:
+        if seen.final and not is_check:
+            return True
+        return (seen.final or not is_check) and self.is_still(name, seen)
 
     def _look_at(self, name: str) -> Seen | None:
         if not _NAME.fullmatch(name):

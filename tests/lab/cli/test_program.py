@@ -196,11 +196,12 @@ def test_completion_is_written_for_every_shell(ave, shell):
     assert "_AVE_COMPLETE" in ran.out
 
 
-def test_the_shell_completes_commands_and_options(monkeypatch):
+def test_the_shell_completes_commands_options_and_stores(home, monkeypatch):
     for words, number, answer in (
         ("ave s", "1", "show"),
         ("ave find --re", "2", "--result"),
         ("ave spool r", "2", "retry"),
+        ("ave spool letters e", "3", "embedded"),
     ):
         monkeypatch.setenv("_AVE_COMPLETE", "bash_complete")
         monkeypatch.setenv("COMP_WORDS", words)

@@ -42,6 +42,21 @@ def test_what_is_stored_is_accounted_for(ave, emitted):
     assert ran.out.endswith("balanced: every record is accounted for\n")
 
 
+def test_several_stores_are_named_below_a_table_that_fits_a_terminal(ave, emitted):
+    config = {"url": f"sqlite:///{emitted}/a-path-long-enough-to-make-a-table-too-wide-for-most-terminals.db"}
+    with open(homes.config_file("elasticsearch", emitted), "w", encoding="utf-8") as file:
+        json.dump(config, file)
+    os.chmod(file.name, 0o600)
+    deliver(emitted)
+    code, out, _ = ave("audit", GUID)
+    lines = out.splitlines()
+    assert code == 0
+    assert lines[0] == "kind   emitted  stored in (1)  stored in (2)  dead  refused  waiting"
+    assert lines[1].split() == ["shout", "3", "3", "3", "0", "0", "0"]
+    assert [line.partition(" ")[0] for line in lines[2:]] == ["(1)", "(2)", "balanced:"]
+    assert lines[2] == "(1) embedded"
+
+
 def test_what_the_store_has_lost_is_not_balanced(ave, emitted, store):
     deliver(emitted)
     with store._connected() as db:

@@ -12,7 +12,7 @@ from calling import GUID, deliver, shown
 from ave import home as homes
 from ave import spool
 from ave.exceptions import StoreUnavailable
-from ave.lab.cli import retry
+from ave.lab.cli import letters as boxes
 from ave.lab.logd.letters import DeadLetters
 from ave.lab.stores import Rejected
 from ave.spool import frames, reader
@@ -138,7 +138,7 @@ def test_records_do_nothing_to_a_terminal(home):
     spool.close()
 
 
-# retry
+# letters and retry
 
 
 @pytest.fixture
@@ -146,8 +146,32 @@ def letters(home) -> DeadLetters:
     return DeadLetters(homes.ave(home, "spool"), "embedded")
 
 
-def test_without_dead_letters_there_is_nothing_to_do(ave, home):
-    assert ave("spool", "retry") == (0, "there are no dead letters\n", "")
+@pytest.mark.parametrize("command", ["letters", "retry"])
+def test_without_dead_letters_there_is_nothing_to_do(command, ave, home):
+    assert ave("spool", command) == (0, "there are no dead letters\n", "")
+
+
+def test_each_dead_letter_is_shown_with_the_reason_of_its_store(ave, home, letters, made):
+    records = [made("shout", {"title": f"number {number}"}) for number in range(2)]
+    letters.add([Rejected(record, "no room\x1b[2J in the table") for record in records])
+    old = made("shout", {"title": "long ago"})
+    DeadLetters(homes.ave(home, "spool"), "old-store").add([Rejected(old, "who is that?")])
+    code, out, _ = ave("spool", "letters")
+    assert code == 0
+    lines = out.splitlines()
+    assert [GUID in line for line in lines] == [True, False] * 3
+    assert ["number 0" in lines[0], "number 1" in lines[2], "long ago" in lines[4]] == [True] * 3
+    assert lines[1] == rf"  embedded: {records[0].id}: no room\x1b[2J in the table"
+    assert lines[5] == f"  old-store: {old.id}: who is that?"
+    assert ave("spool", "letters", "old-store").out.splitlines() == lines[4:]
+    assert len(letters.read()) == 2, "they are only looked at"
+
+
+def test_a_dead_letter_as_json_has_the_whole_record(ave, letters, made):
+    record = made("shout", {"n": 2**70})
+    letters.add([Rejected(record, "too large")])
+    code, out, _ = ave("spool", "letters", "--json")
+    assert (code, json.loads(out)) == (0, {"store": "embedded", "reason": "too large", "record": record.as_dict()})
 
 
 def test_what_the_store_takes_now_is_delivered(ave, letters, made, store):
@@ -179,8 +203,8 @@ def test_a_store_that_fails_at_one_record_is_given_the_others(letters, made, mon
         return ""
 
     store.reject = reject
-    monkeypatch.setattr(retry, "open_store", lambda *_: store)
-    [tried] = retry.retry(home, None)
+    monkeypatch.setattr(boxes, "open_store", lambda *_: store)
+    [tried] = boxes.retry(home, None)
     assert (tried.delivered, [again.reason for again in tried.refused]) == (4, ["ZeroDivisionError: unforeseen"])
     assert [letter.record for letter in letters.read()] == [records[3]]
 
@@ -188,7 +212,7 @@ def test_a_store_that_fails_at_one_record_is_given_the_others(letters, made, mon
 def test_a_store_that_goes_away_keeps_what_it_was_not_offered(letters, made, monkeypatch, home):
     records = [made("shout", {"n": number}) for number in range(5)]
     letters.add([Rejected(record, "?") for record in records])
-    monkeypatch.setattr(retry, "BATCH", 2)
+    monkeypatch.setattr(boxes, "BATCH", 2)
 
     class Leaving(MemoryStore):
         def put(self, batch):
@@ -197,8 +221,8 @@ def test_a_store_that_goes_away_keeps_what_it_was_not_offered(letters, made, mon
             return super().put(batch)
 
     store = Leaving()
-    monkeypatch.setattr(retry, "open_store", lambda *_: store)
-    [tried] = retry.retry(home, None)
+    monkeypatch.setattr(boxes, "open_store", lambda *_: store)
+    [tried] = boxes.retry(home, None)
     assert (tried.delivered, tried.refused, tried.why_not) == (4, [], "gone")
     assert [letter.record for letter in letters.read()] == records[4:]
 
@@ -212,5 +236,6 @@ def test_letters_of_a_store_that_is_not_configured_stay_and_it_is_told(ave, home
     assert len(letters.read()) == 1
 
 
-def test_a_store_that_is_none_is_a_usage_error(ave, home):
-    assert ave("spool", "retry", "nowhere") == (2, "", "ave: there is no store nowhere; there are: embedded\n")
+@pytest.mark.parametrize("command", ["letters", "retry"])
+def test_a_store_that_is_none_is_a_usage_error(command, ave, home):
+    assert ave("spool", command, "nowhere") == (2, "", "ave: there is no store nowhere; there are: embedded\n")

@@ -59,6 +59,26 @@ def test_a_final_segment_is_opened_once(watch, spool, monkeypatch):
     assert len(opened) == 1
 
 
+def test_what_can_grow_is_opened_when_it_grew_and_once_a_second(watch, spool, monkeypatch):
+    opened = []
+    monkeypatch.setattr(io, "open_read", lambda path, real=io.open_read: (opened.append(path), real(path))[1])
+    monkeypatch.setattr(watches, "CHECK_S", 60)
+    segment = write(spool, 1, header())
+    with open(reader.path(spool, segment), "ab", buffering=0) as file:
+        io.lock_shared(file.fileno())
+        watch.look()
+        watch.look()
+        assert len(opened) == 1
+        file.write(record(1))
+        assert watch.look()
+        assert len(opened) == 2
+        assert not watch.segments[segment].final
+    assert not watch.look(), "that nobody writes it any more shows in nothing that a look sees"
+    watch._next_check = 0.0
+    assert watch.look()
+    assert watch.segments[segment].final
+
+
 def test_whether_final_segments_are_still_the_same_is_not_asked_at_every_look(watch, spool, monkeypatch):
     monkeypatch.setattr(watches, "CHECK_S", 60)
     asked = []

@@ -1,4 +1,4 @@
-"""Dead letters are offered to their store again, once a person has mended what it refused them for."""
+"""Dead letters: shown, and offered to their store again once a person has mended what it refused them for."""
 
 from __future__ import annotations
 
@@ -16,10 +16,12 @@ from ave.lab.stores.base import put_all
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    import click
+
     from ave.lab.config import Route
     from ave.lab.stores import Store
 
-__all__ = ["Retried", "retry"]
+__all__ = ["Retried", "complete", "dead_letters", "retry"]
 
 #: Letters offered at once.
 BATCH = 500
@@ -41,24 +43,46 @@ class Retried(NamedTuple):
     why_not: str
 
 
+def complete(ctx: click.Context, _param: click.Parameter, incomplete: str) -> list[str]:
+    """Give the shell what may stand for a store; nothing if there is no home, or its files are wrong."""
+    try:
+        names = _routes(homes.find(ctx.find_root().params.get("home")))
+    except ConfigError:
+        return []
+    return sorted(name for name in names if name.startswith(incomplete))
+
+
+def dead_letters(home: str, only: str | None) -> Iterator[tuple[str, Rejected]]:
+    """Give all dead letters with the store of each, or those of the store `only`; UsageError if there is no such."""
+    for name, _, letters in _boxes(home, only):
+        for letter in letters.read():
+            yield name, letter
+
+
 def retry(home: str, only: str | None) -> Iterator[Retried]:
     """Offer all dead letters, or those of the store `only`; UsageError if there is no such store."""
-    spool = homes.ave(home, "spool")
-    routes = {route.name: route for route in Routing.read(home).routes}
-    names = sorted(routes.keys() | _stores_with_letters(spool))
-    if only is not None and only not in names:
-        raise UsageError(f"there is no store {only}; there are: {', '.join(names)}")
-    for name in names if only is None else [only]:
-        letters = DeadLetters(spool, name)
+    for name, route, letters in _boxes(home, only):
+        yield _retry(home, route, letters, name)
+
+
+def _boxes(home: str, only: str | None) -> Iterator[tuple[str, Route | None, DeadLetters]]:
+    """Give each store that has letters: its name, its route if it is configured still, and where they are."""
+    routes = _routes(home)
+    if only is not None and only not in routes:
+        raise UsageError(f"there is no store {only}; there are: {', '.join(sorted(routes))}")
+    for name in sorted(routes) if only is None else [only]:
+        letters = DeadLetters(homes.ave(home, "spool"), name)
         if os.path.exists(letters.path):
-            yield _retry(home, routes.get(name), letters, name)
+            yield name, routes[name], letters
 
 
-def _stores_with_letters(spool: str) -> set[str]:
+def _routes(home: str) -> dict[str, Route | None]:
+    """Return the route of each store by its name, with None for one that only has letters."""
     try:
-        return set(os.listdir(os.path.join(spool, "dead")))
+        names = os.listdir(homes.ave(home, "spool", "dead"))
     except FileNotFoundError:
-        return set()
+        names = []
+    return dict.fromkeys(names) | {route.name: route for route in Routing.read(home).routes}
 
 
 def _retry(home: str, route: Route | None, letters: DeadLetters, name: str) -> Retried:
