@@ -216,9 +216,9 @@ def _described(said: dict[str, Any]) -> str:
     pid, uptime, version = rest.pop("pid"), timedelta(seconds=int(rest.pop("uptime"))), rest.pop("version")
     lines = [f"{name} {version} runs since {uptime} (pid {pid})"]
     for key, value in rest.items():
-        shown = ", ".join(f"{what} {how}" for what, how in value.items()) if isinstance(value, dict) else value
-        if shown not in {"", None, False}:
-            lines.append(f"  {key + ':':12} {shown}")
+        shown = [f"{what} {how}" for what, how in value.items()] if isinstance(value, dict) else [value]
+        heads = [f"{key}:", *[""] * len(shown)]
+        lines += [f"  {head:12} {one}" for head, one in zip(heads, shown, strict=False) if one not in {"", None, False}]
     return "\n".join(lines)
 
 

@@ -344,6 +344,18 @@ def test_a_program_has_all_actions_without_a_word_of_its_own(made, capsys):
     )
 
 
+def test_its_status_is_lines_that_fit_a_terminal(made, capsys):
+    service = made(Printing)
+    service.start()
+    capsys.readouterr()
+    assert command.run(Printing, ["--status", "--home", service.home], about="Print.") == 0
+    first, *lines = capsys.readouterr().out.splitlines()
+    assert first.startswith("ave-printing ")
+    [begin] = [number for number, line in enumerate(lines) if line.startswith("  queues:      ")]
+    queues = [lines[begin].removeprefix("  queues:"), *lines[begin + 1 :]][:3]
+    assert [re.fullmatch(r" {6,15}log_\w+ \d+", line) is not None for line in queues] == [True] * 3
+
+
 # What it says of itself
 
 
