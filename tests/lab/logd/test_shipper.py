@@ -199,7 +199,7 @@ def test_a_store_that_refuses_us_holds_the_queue_and_buries_nothing(shipper, sto
         assert not shipper.step()
     assert "password" in shipper.failure
     assert position(spool, segment) is None
-    assert DeadLetters(spool, "embedded").read() == []
+    assert list(DeadLetters(spool, "embedded").read()) == []
     store.refusing = False
     assert shipper.step()
     assert stored(store) == [1]
@@ -286,7 +286,7 @@ def test_a_store_that_goes_down_while_a_batch_is_halved_gets_it_again(shipper, s
     watch.look()
     assert not shipper.step()
     assert position(spool, segment) is None
-    assert DeadLetters(spool, "embedded").read() == []
+    assert list(DeadLetters(spool, "embedded").read()) == []
     store.down, store.reject = False, lambda _: ""
     drain(shipper)
     assert stored(store) == list(range(1, 9))
@@ -316,7 +316,7 @@ def test_a_store_that_fails_at_every_record_sets_none_aside_and_is_told_of_once(
     watch.look()
     for _ in range(3):
         assert not shipper.step()
-    assert DeadLetters(spool, "embedded").read() == []
+    assert list(DeadLetters(spool, "embedded").read()) == []
     assert position(spool, segment) is None
     assert shipper.failure.startswith("RuntimeError: 'cryptography' package is required; ")
     assert caplog.text.count("takes nothing, its records wait") == 1
