@@ -479,7 +479,7 @@ LOGD = [
         *("R22", "it takes a new configuration though a url cannot be one", DAEMON),
         "for problem in config.wrong_stores(self.home):",
         "for problem in ():",
-        f"{TEST_PROGRAM} -k sighup",
+        f"{TEST_DAEMON} -k fails_at_a_store",
     ),
     Mutant(
         *("R22", "the spool is touched before the configuration is read", LOGD_PROGRAM),
