@@ -243,6 +243,12 @@ LOGD = [
         f"{TEST_STORES} -k r10 and directory",
     ),
     Mutant(
+        *("R10", "a store that cannot even be closed ends its shipper", SHIPPER),
+        "            try:\n                store.close()\n            except Exception:\n",
+        "            try:\n                store.close()\n            except OSError:\n",
+        "tests/lab/logd/test_shipper.py -k fails_oddly",
+    ),
+    Mutant(
         *("R11", "poison is dropped without a letter", SHIPPER),
         "        self._letters.add(rejected)\n",
         "",

@@ -12,6 +12,7 @@ from calling import GUID, deliver, shown
 from ave import home as homes
 from ave import spool
 from ave.exceptions import StoreUnavailable
+from ave.lab.cli import contents
 from ave.lab.cli import letters as boxes
 from ave.lab.logd.letters import DeadLetters
 from ave.lab.stores import Rejected
@@ -136,6 +137,13 @@ def test_records_do_nothing_to_a_terminal(home):
     spool.append("shout", GUID, {"a": "\x9b31m\u202e"}, source="test", home=home)
     assert shown("spool", "cat").out.isascii()
     spool.close()
+
+
+def test_reasons_that_are_all_different_are_not_all_remembered(ave, home, letters, made, monkeypatch):
+    monkeypatch.setattr(contents, "REASONS_COUNTED", 2)
+    letters.add([Rejected(made("shout", {"n": number}), f"row {number % 3}") for number in range(7)])
+    [way] = json.loads(ave("spool", "status", "--json").out)["stores"]
+    assert (way["dead"], way["rejects"]) == (7, {"row 0": 3, "row 1": 2})
 
 
 # letters and retry

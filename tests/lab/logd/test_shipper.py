@@ -227,6 +227,28 @@ def test_a_store_that_cannot_be_opened_holds_the_queue(error, make, store, watch
     assert stored(store) == [1]
 
 
+@pytest.mark.parametrize("asked", [None, "soon", math.nan, -5, math.inf, 10**400])
+def test_a_store_that_fails_oddly_is_asked_again_all_the_same(asked, make, store, watch, spool):
+    def refuse(_batch):
+        raise StoreUnavailable({"message": "", "retry_after_s": asked})
+
+    write(spool, 1, header(), record(1))
+    watch.look()
+    shipper = make(store, retry_max_s=0.01)
+    put, store.put = store.put, refuse
+    store.close = lambda: (_ for _ in ()).throw(RuntimeError("not even that"))
+    shipper.start()
+    try:
+        wait_until(lambda: shipper._failures > 3, what="it to try again")
+        assert shipper.failure == "StoreUnavailable"
+        store.put = put
+        wait_until(lambda: stored(store) == [1], what="the record to be stored")
+        wait_until(lambda: not shipper.failure)
+    finally:
+        shipper.stop()
+        shipper.join()
+
+
 def test_letters_that_cannot_be_kept_hold_the_cursor(shipper, store, watch, spool, monkeypatch):
     segment = write(spool, 1, header(), record(1), record(2))
     store.reject = lambda record: "too large" if record.body["n"] == 1 else ""
