@@ -1,7 +1,8 @@
 """A server's URL, `scheme://[user:password@]host[:port][/path][?option=value]`: one reading, for the lab and for jobs.
 
 A password with a `/`, `#` or `?` that is not written as `%2F`, `%23` or `%3F` ends up in the port, the path or behind
-them. So what is wrong there is told without a word of the URL but its scheme.
+them. So what is wrong there is told without a word of the URL but its scheme. Where `://` is missing or mistyped, even
+what looks like a scheme may be a user: then not a word is told.
 """
 
 from __future__ import annotations
@@ -12,7 +13,12 @@ __all__ = ["Url", "check", "read", "scheme", "shown", "without_login"]
 
 CURE = 'write / # ? @ of a user or password as %2F %23 %3F %40, or give them by the keys "user" and "password"'
 
+_FORM = "a url must be scheme://[user:password@]host[:port][/name]"
+
 _HOST = r"[\w.-]+|\[[0-9A-Fa-f:.]+(%\w+)?\]"
+
+#: The URL of a file, and one of a server that says nothing but where it is.
+_PLAIN = r"sqlite[+\w]*:[^@?#]*|[\w+.-]+://[\w.-]*(:\d+)?(/[^@?#:]*)?"
 
 
 class Url:
@@ -51,6 +57,8 @@ def read(url: str) -> Url:
     from urllib.parse import parse_qsl, unquote  # noqa: PLC0415 - for those jobs alone that want SQL
 
     check(url)
+    if "://" not in url:
+        raise ConfigError(_FORM)
     name, login, hosts, path, query = _divided(url)
     try:
         options = dict(parse_qsl(query, keep_blank_values=True, strict_parsing=bool(query)))
@@ -67,12 +75,20 @@ def read(url: str) -> Url:
 
 
 def check(url: str) -> None:
-    """Raise a ConfigError if a URL has none of our scheme, or if a part of a login may have slipped behind the host."""
-    name, _, _, path, query = _divided(url)
-    if "://" not in url or not name:
-        raise ConfigError("a url must be scheme://[user:password@]host[:port][/name]")
+    """Raise a ConfigError if a URL has no scheme, or if a login may be where nobody looks for one.
+
+    That is so in the port and behind it, and wherever there is an `@` in a URL of another form, `scheme:rest`, as the
+    store that some package brings may have.
+    """
+    name, _, hosts, path, query = _divided(url)
+    if not name or ("@" in url and "://" not in url):
+        raise ConfigError(_FORM)
+    if "://" not in url:
+        return
     if "@" in path + query or "#" in url:
         raise ConfigError(f"{name}://...: there is a # in it, or an @ behind the host; {CURE}")
+    for text in hosts.split(","):
+        _parted(name, text)
 
 
 def scheme(url: str) -> str:
@@ -84,8 +100,12 @@ def scheme(url: str) -> str:
 
 
 def shown(url: str) -> str:
-    """Return a URL of any form as messages may show it: no more than the scheme if it may hold a login."""
-    return f"{scheme(url)}://..." if "@" in url else url
+    """Return a URL of any form as messages may show it: no more than the scheme if it may hold a secret."""
+    import re  # noqa: PLC0415 - as above
+
+    if re.fullmatch(_PLAIN, url):
+        return url
+    return f"{scheme(url)}://..." if "://" in url else "..."
 
 
 def without_login(url: str) -> str:
@@ -105,9 +125,7 @@ def _divided(url: str) -> tuple[str, str, str, str, str]:
 def _host(name: str, text: str) -> tuple[str, int | None]:
     import re  # noqa: PLC0415 - as above
 
-    is_plain = ":" not in text or text.endswith("]")
-    host, _, port = (text, "", "") if is_plain else text.rpartition(":")
-    host = host.lower()
+    host, port = _parted(name, text.lower())
     try:
         # what makes a socket raise something else than an OSError
         host.strip("[]").encode("idna")
@@ -115,8 +133,13 @@ def _host(name: str, text: str) -> tuple[str, int | None]:
         host = ""
     if not re.fullmatch(_HOST, host):
         raise ConfigError(f"{name}://...: it must be {name}://[user:password@]host[:port][/name]; {CURE}")
-    if not port:
-        return host.strip("[]"), None
-    if not (port.isascii() and port.isdigit() and 0 < int(port) < 65536):
+    return host.strip("[]"), port
+
+
+def _parted(name: str, text: str) -> tuple[str, int | None]:
+    """Return host and port of `host[:port]`; ConfigError if that cannot be the port."""
+    is_plain = ":" not in text or text.endswith("]")
+    host, _, port = (text, "", "") if is_plain else text.rpartition(":")
+    if port and not (port.isascii() and port.isdigit() and 0 < int(port) < 65536):
         raise ConfigError(f"{name}://...: the port must be a number from 1 to 65535; {CURE}")
-    return host.strip("[]"), int(port)
+    return host, int(port) if port else None

@@ -31,6 +31,18 @@ PASSWORDS = [
 PASSWORDS += [f"geheim{letter}1234" for letter in ("/", "#", "?", "@", "[", "&a=", "//")]
 PASSWORDS += ["/geheim", "geheim/", "?tls=geheim", "12/geheim:34"]
 
+#: A login in what is no URL, for `://` is missing or mistyped, or in one where no login belongs.
+MISTYPED = [
+    "{}:/ave:geheim@127.0.0.1/ave",
+    "{}:ave:geheim@127.0.0.1/ave",
+    "{}:\\\\ave:geheim@127.0.0.1/ave",
+    "{}//ave:geheim@127.0.0.1/ave",
+    "{}:///ave:geheim@127.0.0.1/ave",
+    "{}://ave:geheim/127.0.0.1/ave",
+    "{}://127.0.0.1/ave?password=geheim",
+    "{}://127.0.0.1/ave?user=ave&pass%77ord=geheim&x=1",
+]
+
 #: The file that such a URL may stand in.
 FILES = {"ave": "panotti", "couchdb": "panotti", "mysql": "mysql", "mariadb": "mysql"}
 
@@ -89,6 +101,23 @@ def test_no_file_tells_a_password_that_is_written_as_it_is(scheme, password, hom
     if name == "mysql":
         said.append(told(lambda: oursql.connect(str(home))))
     assert "geheim" not in "".join(said) + caplog.text + "".join(capfd.readouterr())
+
+
+@pytest.mark.parametrize("form", [*MISTYPED, "ave:geheim@127.0.0.1/ave", "lab:geheim@127.0.0.1/ave", "ave:geheim"])
+@pytest.mark.parametrize("scheme", ["couchdb", "mysql", "MySQL", "http", "msyql"])
+@pytest.mark.parametrize("name", ["panotti", "mysql", "elasticsearch"])
+def test_a_mistyped_url_is_refused_and_its_password_is_in_no_name(name, scheme, form, home, write):
+    write("panotti", enabled=True)
+    write("workspace", root="~")
+    write(name, enabled=True, url=form.format(scheme))
+    problems = check(str(home))
+    assert [problem.file for problem in problems] == [homes.config_file(name, str(home))]
+    said = [*map(str, problems), repr(load(name, str(home)))]
+    try:
+        said += [route.name for route in Routing.read(str(home)).routes]
+    except ConfigError as error:
+        said.append(str(error))
+    assert "geheim" not in "".join(said)
 
 
 @pytest.mark.parametrize("password", ["1234/geheim", "1234#geheim", "1234?geheim", "1234@ge/heim", "geheim/"])

@@ -22,7 +22,6 @@ from ave.lab.logd.books import enter, lose_replaced, lose_vanished, replaced
 from ave.lab.logd.ledger import Count, Gap, Ledger
 from ave.lab.logd.letters import DeadLetters
 from ave.lab.logd.watch import Watch
-from ave.lab.stores import open_store
 from ave.record import Query
 from ave.spool import cursors, reader
 from ave.spool.frames import RECORD, Line, kind_of
@@ -156,7 +155,7 @@ def _side(route: Route, home: str, guid: str, hosts: list[str]) -> Side:
     letters = DeadLetters(homes.ave(home, "spool"), route.name).read()
     dead = [letter.record for letter in letters if letter.record.guid == guid]
     try:
-        with closing(open_store(route.url, home, route.kinds, readonly=True)) as store:
+        with closing(route.open(home, readonly=True)) as store:
             if store.answers:
                 dead = _not_stored(store, dead)
                 side.stored = store.count(guid, hosts)

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from ave.exceptions import ConfigError, StoreUnavailable
 from ave.lab.config import Routing
-from ave.lab.stores import open_store, order
+from ave.lab.stores import order
 from ave.record import Query, Record, joined
 
 if TYPE_CHECKING:
@@ -147,7 +147,7 @@ def open_stores(home: str) -> Stores:
     unusable: dict[str, str] = {}
     for route in Routing.read(home).routes:
         try:
-            stores[route.name] = open_store(route.url, home, route.kinds, readonly=True)
+            stores[route.name] = route.open(home, readonly=True)
         except ConfigError as error:
             unusable[route.name] = str(error)
     return Stores({name: store for name, store in stores.items() if store.answers}, unusable)

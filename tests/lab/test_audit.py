@@ -287,7 +287,7 @@ def test_a_required_store_that_a_person_has_to_mend_is_an_error(home, spool, sto
 @pytest.fixture
 def deaf(store, configure):
     """The store in memory, of verdicts, too, which it takes but cannot be asked for."""
-    configure("decibel", enabled=True, url="memory:")
+    configure("decibel", enabled=True, url="memory://here")
     store.answers = False
     store.count = store.find = None
     return store
@@ -346,7 +346,7 @@ def test_after_a_move_the_old_store_answers_for_what_it_took_if_it_is_still_ther
     configure("panotti", enabled=True)
     write(spool, 1, header(), record(1), record(2), footer(2))
     daemon().drain()
-    configure("panotti", enabled=True, url="memory:")
+    configure("panotti", enabled=True, url="memory://here")
     found = row(home)
     assert found.ok
     assert sorted(found.stored.values()) == [0, 2]
@@ -399,7 +399,7 @@ def test_what_a_store_passed_by_before_it_was_to_take_it_waits_until_ave_logd_kn
     configure("decibel", enabled=True, url="mysql://127.0.0.1:1/away")
     write(spool, 1, header(), record(1), record(2, "verdict"), footer(2))
     assert daemon().drain() == 1
-    configure("decibel", enabled=True, url="memory:")
+    configure("decibel", enabled=True, url="memory://here")
     found = row(home, "verdict")
     assert (found.waiting, found.ok) == (1, True)
     assert row(home).waiting == 0

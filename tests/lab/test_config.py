@@ -325,7 +325,7 @@ def test_the_original_keys_make_a_url(home, write, name, content, url):
             "mysql",
             {"url": "sqlite:lab.db"},
             "url",
-            '"sqlite:lab.db" must be sqlite:/// and the absolute path of a file; mend the url',
+            '"sqlite:lab.db" must be sqlite:/// and the absolute path of a file; mend "url"',
         ),
     ],
     ids=str,
@@ -341,6 +341,72 @@ def test_a_place_that_is_none_is_told(home, write, name, content, key, message):
     assert (problem.file, problem.key, str(problem)) == (path, key, f"{path}: {message}")
 
 
+TLS = "the certificates in /nosuch.pem cannot be used: [Errno 2] No such file or directory"
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "what", "keys"),
+    [
+        ("panotti", {"url": "couchdb://h/p?foo=1"}, 'unknown option "foo"; known: insecure, tls', ["url"]),
+        ("panotti", {"url": "couchdb://h/p?insecure=yes"}, "insecure must be true or false", ["url"]),
+        ("panotti", {"host": "h", "db": "Pano tti"}, '"Pano tti" cannot be the name of a database', ["host", "db"]),
+        ("panotti", {"host": "h:x"}, "couchdb://...: it must be couchdb://[user:password@]host", ["host"]),
+        ("panotti", {"url": "http://lab:5984/p"}, "did you mean couchdb://host?", ["url"]),
+        ("panotti", {"url": "couch://lab:5984/p"}, "did you mean couchdb://host?", ["url"]),
+        ("mysql", {"url": "MariaDB://h"}, "did you mean mariadb://host?", ["url"]),
+        ("mysql", {"url": "mysql://h:abc/ave"}, "the port must be a number", ["url"]),
+        ("mysql", {"url": "mysql://ave:p@[::1/ave"}, "it must be mysql://[user:password@]host", ["url"]),
+        ("mysql", {"url": "mysql://127.0.0.1/ave?tls=/nosuch.pem"}, TLS, ["url"]),
+        ("mysql", {"host": "h", "port": 1, "tls": "/nosuch.pem"}, TLS, ["host", "port", "tls"]),
+        ("mysql", {"url": "tape:3", "user": "me"}, "nothing says where a user or an api_key belongs", ["url"]),
+        ("elasticsearch", {"url": "http://127.0.0.1:9200?repliacs=0"}, "with none but the options", ["url"]),
+        ("elasticsearch", {"url": "http://127.0.0.1?replicas=many"}, 'replicas must be from 0 to 9', ["url"]),
+        ("elasticsearch", {"url": "http://127.0.0.1/Ave Two"}, "the prefix must be of small letters", ["url"]),
+        ("elasticsearch", {"url": "http://search-1:9200"}, "in clear text to another machine; use https", ["url"]),
+        ("elasticsearch", {"url": "https://h", "tls": "/nosuch.pem"}, TLS, ["url", "tls"]),
+        ("elasticsearch", {"url": "https://h", "tls": "/etc/passwd"}, "in /etc/passwd cannot be used", ["url", "tls"]),
+        ("elasticsearch", {"host": "h", "api_key": "ü"}, "characters that none has", ["host", "api_key"]),
+        ("logstash", {"url": "http://elk:8080"}, "in clear text to another machine; use https", ["url"]),
+    ],
+    ids=str,
+)  # fmt: skip
+def test_what_the_file_alone_proves_wrong_is_told_with_keys_and_reaching_nobody(home, write, name, content, what, keys):
+    bootstrap(home)
+    path = write(name, {"enabled": True, **content})
+    [problem] = check(home)
+    assert (problem.file, problem.key) == (path, keys[0])
+    assert what in problem.what
+    assert problem.cure.removesuffix(', or give "url" instead') == "mend " + " or ".join(f'"{key}"' for key in keys)
+
+
+def test_what_is_wrong_with_one_file_hides_nothing_of_another_that_names_the_same_store(home, write):
+    bootstrap(home)
+    paths = [
+        write("panotti", {"enabled": True, "url": "couchdb://127.0.0.1/p"}),
+        write("decibel", {"url": "couchdb://127.0.0.1/p?foo=1"}),
+        write("mysql", {"url": "mysql://127.0.0.1:0/p"}),
+        write("logstash", {"url": "logstash://127.0.0.1?bar=1"}),
+    ]
+    assert [problem.file for problem in check(home)] == paths[1:]
+
+
+def test_a_url_of_a_server_that_is_away_is_right(home, write):
+    bootstrap(home)
+    write("panotti", {"enabled": True, "host": "127.0.0.1", "port": 1, "rpc": "ave", "db": "p"})
+    write("decibel", {"url": "couchdb://me:secret@127.0.0.1:1/p?tls=system"})
+    write("mysql", {"url": "mysql://nosuch.example/p", "user": "me", "password": "secret"})
+    write("elasticsearch", {"url": "http://127.0.0.1:1/p?replicas=0&template=keep"})
+    write("logstash", {"url": "https://nosuch.example:1/p"})
+    assert check(home) == []
+
+
+def test_a_file_needs_no_login_though_there_is_one(home, write):
+    bootstrap(home)
+    write("mysql", {"url": "sqlite:///~/x.db", "user": "me", "password": "geheim", "tls": "/nosuch.pem"})
+    assert check(home) == []
+    assert f"sqlite://{home}/x.db" in routes(home)
+
+
 def test_the_default_file_of_the_original_is_no_problem_while_it_is_disabled(home, write):
     write("panotti", {"enabled": False, "host": "<UPDATE>", "port": 5984, "db": "panotti"})
     assert "shout" in Routing.read(home).unrouted
@@ -354,7 +420,7 @@ def test_a_store_that_nothing_speaks_to_yet_routes_but_does_not_open(home, write
     with pytest.raises(ConfigError, match=r'^stores of scheme "decibel" need another version') as caught:
         open_store(route.url, home, route.kinds)
     (problem,) = check(home)
-    assert problem == Problem(path, "url", str(caught.value), "give another url")
+    assert problem == Problem(path, "host", str(caught.value), 'mend "host", or give "url" instead')
 
 
 def test_a_name_is_for_ever_fit_for_a_file_and_does_not_depend_on_who_logs_in(home, write):
@@ -366,6 +432,10 @@ def test_a_name_is_for_ever_fit_for_a_file_and_does_not_depend_on_who_logs_in(ho
     assert plain == "mysql-lab-db-3306-figures-97dc0917"
     assert name(host="lab-db", port=3306, db="figures", user="a", password="b") == plain
     assert name(host="lab-db", port=3306, db="Figures") != plain
+    assert name(url="mysql://lab-db:3306/figures?insecure=true") == plain
+    assert name(url="tape://robot/3?tls=system&password=geheim") == name(url="tape://me:geheim@robot/3")
+    assert name(url="tape://robot?drive=3") != name(url="tape://robot?drive=4")
+    assert name(url="tape:3") != name(url="tape:4")
     odd = name(url="tape://../..//x?y=é&" + "z" * 500)
     assert re.fullmatch(r"[A-Za-z0-9-]{1,80}", odd)
 

@@ -131,7 +131,8 @@ def test_a_store_that_cannot_be_opened_keeps_nobody_from_asking_the_others(tmp_p
         for _ in range(2):
             assert [record.time for record in stores.find(Query(guid=GUID))] == [1]
             [why] = stores.failed.values()
-            assert "nosuch" in why
+            assert why.startswith(f'{decibel}: stores of scheme "nosuch" need')
+            assert why.endswith('; mend "url"')
 
 
 # Long bodies

@@ -13,6 +13,7 @@ CLIENT = "ave/lab/stores/couchdb/client.py"
 CONNECTIONS = "ave/lab/stores/couchdb/connections.py"
 DOCUMENTS = "ave/lab/stores/couchdb/documents.py"
 MONTHS = "ave/lab/stores/sql/months.py"
+PLACES = "ave/lab/config/places.py"
 PUTTING = "ave/lab/stores/sql/putting.py"
 STORE = "ave/lab/stores/sql/store.py"
 TABLES = "ave/lab/stores/sql/tables.py"
@@ -232,6 +233,24 @@ DELIVERY = [
         'if "@" in path + query or "#" in url:',
         'if "#" in url:',
         f"{TEST_URLS} -k password",
+    ),
+    Mutant(
+        *("B3", "a login is taken for a scheme, or for a part of one", URLS),
+        'if not name or ("@" in url and "://" not in url):',
+        "if not name:",
+        f"{TEST_URLS} -k mistyped",
+    ),
+    Mutant(
+        *("B3", "what cannot be read becomes the name of a store", PLACES),
+        "if urls.scheme(url).lower() in STORES:",
+        "if not url:",
+        f"{TEST_URLS} -k mistyped",
+    ),
+    Mutant(
+        *("B3", "a password among the options becomes a part of a name", PLACES),
+        "return name in _PROTECTION or is_secret_name(name)",
+        "return name in _PROTECTION",
+        f"{TEST_URLS} -k mistyped",
     ),
     Mutant(
         *("M8", "an insert as MySQL 8.0.20 wants it is not known", CURSOR),

@@ -24,6 +24,8 @@ TELLING = "ave/lab/logd/telling.py"
 WATCH = "ave/lab/logd/watch.py"
 
 TEST_CROWD = "tests/chaos/test_delivery_crowd.py"
+TEST_DAEMON = "tests/lab/logd/test_logd_daemon.py"
+TEST_PROGRAM = "tests/lab/logd/test_logd_program.py"
 TEST_DAMAGE = "tests/chaos/test_logd_damage.py"
 TEST_FAULTS = "tests/chaos/test_logd_faults.py"
 TEST_KILL = "tests/chaos/test_logd_kill.py"
@@ -463,9 +465,27 @@ LOGD = [
     ),
     Mutant(
         *("R22", "a broken configuration ends it", DAEMON),
-        "        except ConfigError as error:\n            self.routing = before\n",
+        "        except Exception as error:\n            self.routing = before\n",
         "        except KeyError as error:\n            self.routing = before\n",
         f"{TEST_SIGNALS} -k keeps_the_old_one",
+    ),
+    Mutant(
+        *("R22", "what nobody foresaw in a new configuration ends it", DAEMON),
+        "        except Exception as error:\n            self.routing = before\n",
+        "        except ConfigError as error:\n            self.routing = before\n",
+        f"{TEST_DAEMON} -k nobody_foresaw",
+    ),
+    Mutant(
+        *("R22", "it starts though a url cannot be one", LOGD_PROGRAM),
+        "for problem in config.wrong_stores(self.home):",
+        "for problem in ():",
+        f"{TEST_PROGRAM} -k bad_configuration",
+    ),
+    Mutant(
+        *("R22", "it takes a new configuration though a url cannot be one", DAEMON),
+        "for problem in config.wrong_stores(self.home):",
+        "for problem in ():",
+        f"{TEST_DAEMON} -k fails_at_a_store",
     ),
     Mutant(
         *("R22", "the spool is touched before the configuration is read", LOGD_PROGRAM),

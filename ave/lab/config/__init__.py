@@ -15,8 +15,8 @@ from ave import home as homes
 from ave import io
 from ave.exceptions import ConfigError
 from ave.lab.config.files import SETTINGS, Problem, Settings, inspect, load
-from ave.lab.config.routes import DEFAULT_URL, Route, Routing
-from ave.lab.stores import store_class
+from ave.lab.config.places import DEFAULT_URL
+from ave.lab.config.routes import Route, Routing, wrong_stores
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -31,7 +31,7 @@ __all__ = [
     "bootstrap",
     "check",
     "load",
-    "unknown_stores",
+    "wrong_stores",
 ]
 
 #: What `bootstrap` writes.
@@ -74,16 +74,13 @@ def bootstrap(home: str) -> list[str]:
 
 
 def check(home: str) -> list[Problem]:
-    """Look for all that is wrong with the files of `home`; raises nothing."""
-    found: list[Problem] = []
-    for name in SETTINGS:
-        path = homes.config_file(name, home)
-        if name in _WANTED and not os.path.lexists(path):
-            found.append(Problem(path, "", "is missing", "`ave config --bootstrap` writes one"))
-        found += inspect(name, path)[1]
-    # routes are made of files that are right
-    is_right = not any(os.path.lexists(problem.file) for problem in found)
-    return [*found, *_misnamed(home), *(_check_routes(home) if is_right else ())]
+    """Look for all that is wrong with the files of `home`, reaching no server; raises nothing."""
+    missing = [path for name in _WANTED if not os.path.lexists(path := homes.config_file(name, home))]
+    found = [problem for name in SETTINGS for problem in inspect(name, homes.config_file(name, home))[1]]
+    # stores are made of files that are right
+    stores = () if found else wrong_stores(home)
+    found += [Problem(path, "", "is missing", "`ave config --bootstrap` writes one") for path in missing]
+    return [*found, *_misnamed(home), *stores]
 
 
 def _misnamed(home: str) -> Iterator[Problem]:
@@ -98,22 +95,3 @@ def _misnamed(home: str) -> Iterator[Problem]:
         meant = _MEANT.get(name) or "".join(near)
         if meant and name not in SETTINGS:
             yield Problem(os.path.join(directory, f"{name}.json"), "", "is read by nobody", f"call it {meant}.json")
-
-
-def _check_routes(home: str) -> Iterator[Problem]:
-    try:
-        routing = Routing.read(home)
-    except ConfigError as error:
-        yield Problem(*(error.details[field] for field in Problem.__struct_fields__))
-        return
-    yield from unknown_stores(routing, home)
-
-
-def unknown_stores(routing: Routing, home: str) -> Iterator[Problem]:
-    """Give a problem for each route to a store that nothing installed here can reach."""
-    for route in routing.routes:
-        try:
-            store_class(route.url)
-        except ConfigError as error:
-            path = homes.config_file(route.files[0], home)
-            yield Problem(path, "url", str(error), "give another url")

@@ -96,6 +96,11 @@ class Problem(msgspec.Struct, frozen=True):
         """Return the error that tells it; its details have our fields."""
         return ConfigError({"message": str(self), **msgspec.structs.asdict(self)})
 
+    @classmethod
+    def of(cls, error: ConfigError) -> Problem:
+        """Return the problem that an error of `Problem.error` tells."""
+        return cls(*(error.details[field] for field in cls.__struct_fields__))
+
 
 def load(name: str, home: str) -> Any:
     """Read one file; where there is none, all defaults hold.

@@ -2,27 +2,23 @@
 
 from __future__ import annotations
 
-import hashlib
-import re
 from typing import TYPE_CHECKING, Any
-from urllib.parse import parse_qsl, quote, urlencode
 
 import msgspec
 
 from ave import home as homes
-from ave import urls
-from ave.exceptions import ConfigError
+from ave.exceptions import ConfigError, StoreUnavailable
 from ave.lab.config.files import Problem, load
-from ave.lab.stores import resolved
+from ave.lab.config.places import DEFAULT_URL, name_of, url_of, wrong
+from ave.lab.stores import open_store, resolved
 from ave.record import KINDS
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-__all__ = ["DEFAULT_URL", "Route", "Routing"]
+    from ave.lab.stores import Store
 
-#: Where records go when nothing else is said: the embedded store.
-DEFAULT_URL = "sqlite:///$HOME/.ave/lab.db"
+__all__ = ["Route", "Routing", "wrong_stores"]
 
 _PANOTTI = frozenset({"shout", "exception", "trace", "stderr", "log", "event", "gap", "request", "metric"})
 
@@ -44,9 +40,6 @@ _BULK = {"request", "metric"}
 #: URLs of stores that acknowledge nothing, and so are never required, nor the only ones of a kind.
 _BLIND = ("logstash:", "tcp:")
 
-#: Files in which a URL may be the plain one that the server's own documentation gives.
-_PLAIN = ("elasticsearch", "logstash")
-
 
 class Route(msgspec.Struct, frozen=True):
     """One store, and what goes to it.
@@ -65,6 +58,14 @@ class Route(msgspec.Struct, frozen=True):
     required: bool
     files: tuple[str, ...]
 
+    def open(self, home: str, *, readonly: bool = False) -> Store:
+        """Make the store, see `open_store`; ConfigError names file, key, what is wrong and the cure."""
+        try:
+            return open_store(self.url, home, self.kinds, readonly=readonly)
+        except ConfigError as error:
+            file = self.files[0]
+            raise wrong(homes.config_file(file, home), load(file, home), error).error() from error
+
     def __repr__(self) -> str:
         return f"Route({self.name}, {sorted(self.kinds)}, required={self.required}, files={self.files})"
 
@@ -76,7 +77,10 @@ class Routing(msgspec.Struct, frozen=True):
 
     @classmethod
     def read(cls, home: str) -> Routing:
-        """Read them from the files of `home`; ConfigError names file, key, what is wrong and the cure."""
+        """Read them from the files of `home`; ConfigError names file, key, what is wrong and the cure.
+
+        Makes no store: what only a store knows of its URLs, `Route.open` and `wrong_stores` tell.
+        """
         routes: dict[str, Route] = {}
         for new in _targets(home):
             old = routes.get(new.name, new)
@@ -107,20 +111,50 @@ class Routing(msgspec.Struct, frozen=True):
         return KINDS.difference(*(route.kinds for route in self.routes))
 
 
+def wrong_stores(home: str) -> Iterator[Problem]:
+    """Give what is wrong with the store of each file, as far as that can be told without reaching it.
+
+    ConfigError: a file cannot be read.
+    """
+    is_right = True
+    files = _files(home)
+    for name in files:
+        try:
+            _target(name, files, home).open(home, readonly=True).close()
+        except StoreUnavailable:
+            pass  # one that a package brings may try at once: that passes
+        except ConfigError as error:
+            is_right = False
+            yield Problem.of(error)
+    if is_right:
+        try:
+            Routing.read(home)
+        except ConfigError as error:
+            yield Problem.of(error)
+
+
+def _files(home: str) -> dict[str, Any]:
+    """Read the files that ask for a store."""
+    files = {name: load(name, home) for name in _ROUTED}
+    return {name: settings for name, settings in files.items() if _takes_part(name, settings)}
+
+
+def _target(name: str, files: dict[str, Any], home: str) -> Route:
+    """Return what one file asks for."""
+    kinds, scheme = _ROUTED[name]
+    url = url_of(name, files[name], scheme, home)
+    if name == "panotti" and "elasticsearch" in files:
+        kinds = kinds - _BULK
+    return Route(url, name_of(url, home), kinds, files[name].required and not url.startswith(_BLIND), (name,))
+
+
 def _targets(home: str) -> Iterator[Route]:
     """Give what each file asks for, in the order of the files; several may name the same store."""
-    files = {name: load(name, home) for name in _ROUTED}
-    bulk = _BULK if _takes_part("elasticsearch", files["elasticsearch"]) else set()
-    for name, (kinds, scheme) in _ROUTED.items():
-        if _takes_part(name, files[name]):
-            url = _url(homes.config_file(name, home), files[name], scheme, home)
-            if name in _PLAIN and url.startswith(("http:", "https:")):
-                url = f"{scheme}+{url}"
-            required = files[name].required and not url.startswith(_BLIND)
-            yield Route(url, _name(url, home), kinds - bulk if name == "panotti" else kinds, required, (name,))
+    files = _files(home)
+    yield from (_target(name, files, home) for name in files)
     # artifacts are files of a workspace; without a Flocker only their records are kept
     url = resolved(DEFAULT_URL, home)
-    yield Route(url, _name(url, home), frozenset({"artifact"}), required=True, files=("workspace",))
+    yield Route(url, name_of(url, home), frozenset({"artifact"}), required=True, files=("workspace",))
 
 
 def _check_blind(routing: Routing, home: str) -> None:
@@ -139,67 +173,3 @@ def _check_blind(routing: Routing, home: str) -> None:
 def _takes_part(name: str, settings: Any) -> bool:
     there = name not in _BESIDES or settings.url is not None or settings.host is not None
     return bool(settings.enabled) and there
-
-
-def _url(path: str, settings: Any, scheme: str, home: str) -> str:
-    """Return the URL of the store that a file names, in one of the two ways or not at all."""
-    url = settings.url
-    if url is None and settings.host is None:
-        for key in ("port", "db", "user", "password", "api_key"):
-            if getattr(settings, key, None) is not None:
-                raise Problem(path, key, f'"{key}" is there, but neither "url" nor "host"', "add one").error()
-        url = DEFAULT_URL
-    elif url is None:
-        url = _server(path, settings, scheme)
-    try:
-        if not url.startswith("sqlite") and ("://" in url or not urls.scheme(url)):
-            urls.check(url)  # the store that some package brings may have URLs of another form
-        return resolved(_with_protection(_with_user(url, settings), settings), home)
-    except ConfigError as error:
-        raise Problem(path, "url", str(error), "mend the url").error() from error
-
-
-def _server(path: str, settings: Any, scheme: str) -> str:
-    """Make a URL of the original's keys; a port or db that is not given is for the store to know."""
-    host = settings.host
-    if not re.fullmatch(r"[\w.:-]+", host):
-        # behind an @, for a login may stand before it
-        what = f'"host" must be a name or an address, found "{host.rpartition("@")[2]}"'
-        raise Problem(path, "host", what, "mend the value").error()
-    if getattr(settings, "rpc", "http") == "ave":
-        scheme = "ave"
-    where = f"[{host}]" if ":" in host else host
-    port = "" if settings.port is None else f":{settings.port}"
-    db = getattr(settings, "db", None)
-    return f"{scheme}://{where}{port}" + (f"/{quote(db, safe='')}" if db else "")
-
-
-def _with_user(url: str, settings: Any) -> str:
-    scheme, mark, rest = url.partition("://")
-    if "@" in rest:
-        return url
-    if getattr(settings, "api_key", None) is not None:
-        return f"{scheme}{mark}:{quote(settings.api_key, safe='')}@{rest}"
-    if settings.user is None:
-        return url
-    password = "" if settings.password is None else f":{quote(settings.password, safe='')}"
-    return f"{scheme}{mark}{quote(settings.user, safe='')}{password}@{rest}"
-
-
-def _with_protection(url: str, settings: Any) -> str:
-    """Write `tls` and `insecure` behind the URL, unless it says them itself; files need neither."""
-    given = {"tls": settings.tls, "insecure": "true" if settings.insecure else None}
-    said = parse_qsl(url.partition("?")[2])
-    query = {key: text for key, text in given.items() if text is not None and key not in dict(said)}
-    if not query or url.startswith("sqlite"):
-        return url
-    return f"{url}{'&' if said else '?'}{urlencode(query)}"
-
-
-def _name(url: str, home: str) -> str:
-    if url == resolved(DEFAULT_URL, home):
-        return "embedded"
-    # neither how the way there is protected nor what is to be made there makes it another store
-    place = re.sub(r"[?&](tls|insecure|locust|replicas|template)=[^&]*", "", urls.without_login(url))
-    words = "-".join(re.findall(r"[A-Za-z0-9]+", place))
-    return f"{words[:60]}-{hashlib.sha256(place.encode()).hexdigest()[:8]}"

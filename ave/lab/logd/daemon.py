@@ -24,7 +24,6 @@ from ave.lab.logd.bookkeeper import Bookkeeper
 from ave.lab.logd.places import make_way
 from ave.lab.logd.shipper import Shipper
 from ave.lab.logd.watch import Watch
-from ave.lab.stores import open_store
 from ave.spool import reader
 
 if TYPE_CHECKING:
@@ -242,15 +241,13 @@ class Daemon:
     # Configuration, begin and end
 
     def _make_shippers(self) -> list[Shipper]:
-        for problem in config.unknown_stores(self.routing, self.home):
-            raise problem.error()
         settings = config.load("logd", self.home)
         local_s = min(settings.retry_max_s, LOCAL_RETRY_S)
         return [
             Shipper(
                 route.name,
                 route.kinds,
-                partial(open_store, route.url, self.home, route.kinds),
+                partial(route.open, self.home),
                 self.watch,
                 batch_records=settings.batch_records,
                 retry_max_s=local_s if route.url.startswith("sqlite:") else settings.retry_max_s,
@@ -279,14 +276,18 @@ class Daemon:
         """Take a changed configuration; a broken one is told and the old one stays."""
         before = self.routing
         try:
-            self.routing = Routing.read(self.home)
+            for problem in config.wrong_stores(self.home):
+                raise problem.error()
+            self.routing, policy = Routing.read(self.home), _policy(self.home)
             shippers = self._make_shippers()
-        except ConfigError as error:
+        except Exception as error:
             self.routing = before
-            log.error("the old configuration stays: %s", error, extra={"action": "reload_failed"})
+            unforeseen = None if isinstance(error, ConfigError) else error
+            action = {"action": "reload_failed"}
+            log.error("the old configuration stays: %s", error, exc_info=unforeseen, extra=action)
             return
         homes.forget()
-        self.policy = _policy(self.home)
+        self.policy = policy
         for shipper in self.shippers:
             # not waited for: what it still brings home twice is stored once
             shipper.stop()
@@ -305,11 +306,7 @@ class Daemon:
 
 
 def _policy(home: str) -> str:
-    try:
-        policy: str = homes.load("panotti", home)["spool"]["policy"]
-    except FileNotFoundError:
-        return str(homes.SPOOL["policy"][1])
-    return policy
+    return str(config.load("panotti", home).spool["policy"])
 
 
 def _described(routing: Routing) -> str:

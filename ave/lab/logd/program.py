@@ -66,7 +66,7 @@ class LogdService(daemon.Service):
         """Read the configuration."""
         self._routing = Routing.read(self.home)
         config.load("logd", self.home)
-        for problem in config.unknown_stores(self._routing, self.home):
+        for problem in config.wrong_stores(self.home):
             raise problem.error()
 
     def begin(self) -> None:

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import difflib
 from importlib import import_module
 from typing import TYPE_CHECKING
 
 from ave import urls
-from ave.exceptions import ConfigError
-from ave.lab.stores.base import Rejected, Store, order
+from ave.exceptions import ConfigError, StoreUnavailable
+from ave.lab.stores.base import Rejected, Store, order, unopened
 from ave.lab.stores.embedded import EmbeddedStore
+from ave.redact import redact
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection
+    from collections.abc import Callable, Collection, Iterable
+    from importlib.metadata import EntryPoint
 
-__all__ = ["STORES", "Rejected", "Store", "open_store", "order", "resolved", "store_class"]
+__all__ = ["STORES", "Rejected", "Store", "open_store", "order", "resolved"]
 
 
 def _later(module: str, name: str) -> Callable[..., Store]:
@@ -46,6 +49,9 @@ STORES: dict[str, Callable[..., Store]] = {
 #: Packages that bring a store of their own name it here: `couchdb = my.package:CouchStore`.
 GROUP = "ave.stores"
 
+#: Scheme that somebody may write -> the store that is meant.
+_MEANT = {"http": "couchdb", "https": "couchdb"}
+
 
 def open_store(url: str, home: str, kinds: Collection[str], *, readonly: bool = False) -> Store:
     """Make the store behind a URL. It is reached at its first use, not here.
@@ -57,9 +63,18 @@ def open_store(url: str, home: str, kinds: Collection[str], *, readonly: bool = 
         readonly: for asking only; nothing is made or changed, and `put` is a UsageError.
 
     Raises:
-        ConfigError: no store has this scheme (names those there are), or the URL cannot be one.
+        ConfigError: no store has this scheme (names those there are), the URL cannot be one, or what a package brings
+            cannot be used.
     """
-    return store_class(url)(resolved(url, home), kinds, readonly=readonly)
+    make, place = _maker(url), resolved(url, home)
+    try:
+        return make(place, kinds, readonly=readonly)
+    except (ConfigError, StoreUnavailable):
+        raise
+    except Exception as error:
+        # what somebody else's code says of a URL may have a password in it
+        told = redact({"told": str(unopened(f'a store of scheme "{urls.scheme(url)}"', error))})
+        raise ConfigError(f"{told['told']}; see what brings it") from error
 
 
 def resolved(url: str, home: str) -> str:
@@ -80,7 +95,7 @@ def resolved(url: str, home: str) -> str:
     return f"{scheme}://{root}/{path}"
 
 
-def store_class(url: str) -> Callable[..., Store]:
+def _maker(url: str) -> Callable[..., Store]:
     """Return what makes stores of this scheme; ConfigError if nothing does."""
     scheme = urls.scheme(url)
     if scheme in STORES:
@@ -91,7 +106,25 @@ def store_class(url: str) -> Callable[..., Store]:
     others = entry_points(group=GROUP)
     for entry in others:
         if entry.name == scheme:
-            made: Callable[..., Store] = entry.load()
-            return made
-    known = ", ".join(sorted({*STORES, *others.names}))
-    raise ConfigError(f'stores of scheme "{scheme}" need another version or a package that brings them; known: {known}')
+            return _loaded(entry)
+    raise ConfigError(_unknown(scheme, {*STORES, *others.names}))
+
+
+def _loaded(entry: EntryPoint) -> Callable[..., Store]:
+    try:
+        made: Callable[..., Store] = entry.load()
+    except Exception as error:
+        package = entry.dist.name if entry.dist else entry.module
+        why = f"{entry.value} cannot be loaded: {type(error).__name__}: {error}"
+        raise ConfigError(
+            f'the package {package} brings stores of scheme "{entry.name}", but {why}; mend or remove that package'
+        ) from error
+    return made
+
+
+def _unknown(scheme: str, known: Iterable[str]) -> str:
+    names = sorted(known)
+    near = [_MEANT[scheme]] if scheme in _MEANT else difflib.get_close_matches(scheme.lower(), names, 1)
+    hint = f"did you mean {near[0]}://host? " if near else ""
+    told = f'stores of scheme "{scheme}" need another version or a package that brings them'
+    return f"{told}; {hint}known: {', '.join(names)}"

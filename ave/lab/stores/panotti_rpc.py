@@ -76,6 +76,8 @@ class PanottiRpcStore(Store):
         if not self._db or not set(options) <= _OPTIONS or len(said.hosts) > 1:
             known = ", ".join(sorted(_OPTIONS))
             raise ConfigError(f"{self._place} must be ave://host:port/db, with none but the options {known}")
+        if not {options.get("insecure", "false"), options.get("legacy", "false")} <= {"true", "false"}:
+            raise ConfigError(f"{self._place}: insecure and legacy must be true or false")
         tls = options.get("tls")
         try:
             self._remote = RemoteControl(

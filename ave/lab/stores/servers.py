@@ -85,6 +85,8 @@ def parse(url: str, port: int, *, quiet: bool = False) -> Server:
     unknown = sorted(said.options.keys() - _OPTIONS)
     if unknown:
         raise ConfigError(f'{server.place}: unknown option "{unknown[0]}"; known: {", ".join(sorted(_OPTIONS))}')
+    if said.options.get("insecure") not in {None, "true", "false"}:
+        raise ConfigError(f"{server.place}: insecure must be true or false")
     if insecure and not is_loopback(host) and not quiet:
         what = "whoever answers is believed" if tls else "everything is sent in the clear"
         log.warning("%s: INSECURE: %s", server.place, what, extra={"action": "insecure"})

@@ -47,7 +47,7 @@ def ledger(spool):
 
 @pytest.fixture
 def store(monkeypatch):
-    """A store in memory, which the URL `memory:` names."""
+    """A store in memory, which the URL `memory://here` names."""
     store = MemoryStore()
 
     def opened(_url, kinds, *, readonly=False):
@@ -81,7 +81,7 @@ def daemon(home, store, configure):
         made.append(Daemon(home, Routing.read(home)))
         return made[-1]
 
-    configure("panotti", enabled=True, url="memory:")
+    configure("panotti", enabled=True, url="memory://here")
     yield make
     for one in made:
         one.stop()

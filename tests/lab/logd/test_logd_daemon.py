@@ -9,8 +9,10 @@ import pytest
 from ave import home as homes
 from ave import io
 from ave import spool as emit
+from ave.exceptions import ConfigError
 from ave.lab.logd import daemon as daemons
 from ave.lab.logd.letters import DeadLetters
+from ave.lab.stores import STORES
 from ave.spool import cursors, reader
 from ave.testing import wait_until
 from tests.lab.logd.segments import GUID, footer, header, line, name, record, write
@@ -304,7 +306,7 @@ def test_what_grows_does_not_wait_behind_a_backlog(daemon, spool, monkeypatch):
 
 @pytest.mark.parametrize("policy", ["class", "always", "none"])
 def test_other_policies_leave_that_to_the_emitter_or_the_kernel(policy, daemon, spool, configure, monkeypatch):
-    configure("panotti", enabled=True, url="memory:", spool={"policy": policy})
+    configure("panotti", enabled=True, url="memory://here", spool={"policy": policy})
     write(spool, 1, header(), record(1))
     one = daemon()
     one.watch.look()
@@ -370,6 +372,33 @@ def test_a_reload_of_a_broken_configuration_keeps_the_old_one(file, daemon, stor
         wait_until(lambda: segments(spool) == [])
     assert len(store.records) == 1
     assert any(f"{file}.json" in message for message in caplog.messages)
+
+
+@pytest.mark.parametrize("error", [ConfigError("no such tape"), RuntimeError("nobody foresaw")], ids=repr)
+def test_a_reload_that_fails_at_a_store_ends_nothing(error, daemon, store, spool, configure, home, caplog, monkeypatch):
+    one = daemon()
+    with serving(one):
+        configure("panotti", enabled=True, url="tape://robot")
+        monkeypatch.setitem(STORES, "tape", lambda *_, **__: (_ for _ in ()).throw(error))
+        one.reload()
+        wait_until(lambda: any("the old configuration stays" in message for message in caplog.messages))
+        write(spool, 1, header(), record(1), footer(1))
+        wait_until(lambda: segments(spool) == [])
+    assert len(store.records) == 1
+    assert any(f"{homes.config_file('panotti', home)}: " in message for message in caplog.messages)
+
+
+def test_a_reload_that_fails_for_a_reason_nobody_foresaw_keeps_the_old_configuration(
+    daemon, store, spool, caplog, monkeypatch
+):
+    one = daemon()
+    monkeypatch.setattr(daemons.config, "wrong_stores", lambda _: [][0])
+    with serving(one):
+        one.reload()
+        wait_until(lambda: any("the old configuration stays" in message for message in caplog.messages))
+        write(spool, 1, header(), record(1), footer(1))
+        wait_until(lambda: segments(spool) == [])
+    assert "IndexError" in caplog.text
 
 
 def test_a_kind_is_dropped_and_counted_when_no_store_takes_it(daemon, store, spool, configure):

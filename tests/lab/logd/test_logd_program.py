@@ -106,6 +106,9 @@ def test_sighup_reads_the_configuration_again_and_keeps_the_old_one_if_it_is_bro
     Path(path).write_text('{"enabled": "yes"}')
     serving.send_signal(signal.SIGHUP)
     assert f'{path}: "enabled" must be true or false' in wait_for(serving, "the old configuration stays")
+    Path(path).write_text('{"url": "couchdb://127.0.0.1/p?foo=1"}')
+    serving.send_signal(signal.SIGHUP)
+    assert f'{path}: couchdb://127.0.0.1:5984/p: unknown option "foo"' in wait_for(serving, "old configuration stays")
     Path(path).write_text('{"enabled": false}')
     serving.send_signal(signal.SIGHUP)
     assert "verdict" not in wait_for(serving, "read the configuration again").splitlines()[-1]
@@ -146,6 +149,12 @@ BAD = {
         '{"enabled": true, "url": "carrier-pigeon://x"}',
         'panotti.json: stores of scheme "carrier-pigeon"',
     ),
+    "what only the store knows of its url": (
+        "decibel",
+        '{"url": "opensearch://127.0.0.1:9200?repliacs=0"}',
+        'with none but the options insecure, locust, replicas, template, tls; mend "url"',
+    ),
+    "mistyped url": ("mysql", '{"url": "mysql:/me:pw@127.0.0.1/db"}', "mysql.json: a url must be scheme://"),
 }
 
 

@@ -708,7 +708,7 @@ def test_a_url_says_where_the_nodes_are_and_whether_tls_is_spoken(url, nodes, pr
         ("elasticsearch://host?replicas=many", 'replicas must be from 0 to 9, found "many"'),
         ("elasticsearch+https://host/behind/a/path", 'the prefix must be of small .*found "behind/a/path"'),
         ("elasticsearch://host?insecure=yes", 'insecure must be true or false, found "yes"'),
-        ("elasticsearch://host?tls=/nowhere.pem", "there is no file /nowhere.pem"),
+        ("elasticsearch://host?tls=/nowhere.pem", "the certificates in /nowhere.pem cannot be used"),
         ("elasticsearch://host?shards=3", "none but the options insecure, locust, replicas, template, tls"),
         ("elasticsearch+http://search.example", r"in clear text to another machine; use https, or add \?insecure=true"),
     ],

@@ -170,6 +170,7 @@ def test_a_store_opened_for_reading_takes_nothing(serve):
     [
         ("ave://127.0.0.1:4000", "must be ave://host:port/db"),
         ("ave://127.0.0.1:4000/db?tsl=x", "none but the options insecure, legacy, tls"),
+        ("ave://127.0.0.1:4000/db?legacy=yes", "insecure and legacy must be true or false"),
         ("ave://lab-db:4000/db", r"lab-db is not this machine.*\?insecure=true"),
         ("ave://127.0.0.1:port/db", "port"),
     ],

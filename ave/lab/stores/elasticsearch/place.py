@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 from typing import TYPE_CHECKING
 
@@ -11,7 +10,7 @@ import msgspec
 from ave import urls
 from ave.exceptions import ConfigError
 from ave.lab.stores.elasticsearch.templates import LOCUST, patterns
-from ave.tls import is_loopback
+from ave.tls import client_context, is_loopback
 
 if TYPE_CHECKING:
     from ave.urls import Url
@@ -66,8 +65,8 @@ class Place(msgspec.Struct, frozen=True):
         insecure = options.get("insecure") == "true"
         secure = _is_secure(shown, said, insecure=insecure)
         ca = options.get("tls", "system")
-        if ca != "system" and not os.path.isfile(ca):
-            raise ConfigError(f"{shown}: there is no file {ca}; tls must be a file of certificates, or system")
+        if ca != "system":
+            client_context(ca)  # what is wrong with it is to be told before the first use
         return cls(
             nodes=tuple(f"http{'s' if secure else ''}://{host}" for host in hosts),
             user=said.user or "",
