@@ -22,13 +22,13 @@ log = logging.getLogger(__name__)
 _BY_MONTH = "PARTITION BY RANGE COLUMNS (ave_time)"
 
 _NEWEST = text(
-    "SELECT TABLE_NAME, MAX(PARTITION_NAME) FROM information_schema.PARTITIONS WHERE TABLE_SCHEMA = DATABASE() "
-    "AND PARTITION_NAME LIKE 'p2%' GROUP BY TABLE_NAME"
+    "SELECT MAX(PARTITION_NAME) FROM information_schema.PARTITIONS WHERE TABLE_SCHEMA = DATABASE() "
+    "AND TABLE_NAME = :name AND PARTITION_NAME LIKE 'p2%'"
 )
 
 
 class Months:
-    """The newest month of every table, as far as one connection knows them; SQLite has none."""
+    """The newest months of the tables that one connection has met; SQLite has none."""
 
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
@@ -36,8 +36,6 @@ class Months:
         self._newest: dict[str, str] = {}
         # tables that somebody holds -> when to try again
         self._later: dict[str, float] = {}
-        if self._is_divided:
-            self._load()
 
     def divide(self, table: Table, month: str) -> None:
         """See that a month (`2026_11`) has a partition; future ones wait until they come.
@@ -47,16 +45,16 @@ class Months:
         month = min(month, f"{datetime.now(UTC):%Y_%m}")
         if not self._is_divided or self._has(table, month) or monotonic() < self._later.get(table.name, 0.0):
             return
-        self._load()
+        self._load(table)
         if self._has(table, month):
             return
         with one_at_a_time(self._connection):
-            self._load()
+            self._load(table)
             if not self._has(table, month):
                 self._begin(table, month)
 
     def forget(self, table: Table) -> None:
-        """Know nothing of a table any more, for it was made anew."""
+        """Know nothing of a table any more: it was made anew, or others may have divided it."""
         self._newest.pop(table.name, None)
 
     def _has(self, table: Table, month: str) -> bool:
@@ -77,9 +75,13 @@ class Months:
         else:
             self._newest[table.name] = month
 
-    def _load(self) -> None:
-        self._newest = {table: name[1:] for table, name in self._connection.execute(_NEWEST)}
+    def _load(self, table: Table) -> None:
+        """Read the newest month of a table anew."""
+        newest = self._connection.execute(_NEWEST, {"name": table.name}).scalar_one()
         self._connection.commit()
+        self.forget(table)
+        if newest is not None:
+            self._newest[table.name] = newest[1:]
 
 
 def _next(month: str) -> str:
