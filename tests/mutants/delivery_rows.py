@@ -253,7 +253,7 @@ DELIVERY = [
     ),
     Mutant(
         *("M11", "a table of somebody else's is taken for ours", TABLES),
-        "elif _BASE - there:",
+        "elif BASE - there:",
         "elif False:",
         f"{TEST_OBSTACLES} -k somebody_elses",
     ),

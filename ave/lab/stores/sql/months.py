@@ -22,14 +22,13 @@ log = logging.getLogger(__name__)
 _BY_MONTH = "PARTITION BY RANGE COLUMNS (ave_time)"
 
 _PARTS = text(
-    "SELECT TABLE_NAME, MAX(NULLIF(PARTITION_NAME, 'pmax')), MAX(PARTITION_NAME = 'pmax') "
-    "FROM information_schema.PARTITIONS WHERE TABLE_SCHEMA = DATABASE() "
-    "AND (PARTITION_NAME LIKE 'p2%' OR PARTITION_NAME = 'pmax') GROUP BY TABLE_NAME"
+    "SELECT MAX(NULLIF(PARTITION_NAME, 'pmax')), MAX(PARTITION_NAME = 'pmax') FROM information_schema.PARTITIONS "
+    "WHERE TABLE_SCHEMA = DATABASE() AND TABLE_NAME = :name AND (PARTITION_NAME LIKE 'p2%' OR PARTITION_NAME = 'pmax')"
 )
 
 
 class Months:
-    """The newest month of every table, as far as one connection knows them; SQLite has none."""
+    """The newest months of the tables that one connection has met; SQLite has none."""
 
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
@@ -38,8 +37,6 @@ class Months:
         self._parts: dict[str, tuple[str, bool]] = {}
         # tables that cannot be changed now -> when to try again
         self._later: dict[str, float] = {}
-        if self._is_divided:
-            self._load()
 
     def divide(self, table: Table, month: str) -> None:
         """See that a month (`2026_11`) has a partition; future ones wait until they come.
@@ -50,16 +47,16 @@ class Months:
         month = min(month, f"{datetime.now(UTC):%Y_%m}")
         if not self._is_divided or self._has(table, month) or monotonic() < self._later.get(table.name, 0.0):
             return
-        self._load()
+        self._load(table)
         if self._has(table, month):
             return
         with one_at_a_time(self._connection):
-            self._load()
+            self._load(table)
             if not self._has(table, month):
                 self._begin(table, month)
 
     def forget(self, table: Table) -> None:
-        """Know nothing of a table any more, for it was made anew."""
+        """Know nothing of a table any more: it was made anew, or others may have divided it."""
         self._parts.pop(table.name, None)
         self._later.pop(table.name, None)
 
@@ -84,10 +81,11 @@ class Months:
         else:
             self._parts[table.name] = max(month, newest), True
 
-    def _load(self) -> None:
-        found = self._connection.execute(_PARTS)
-        self._parts = {table: ((newest or "")[1:], bool(is_endless)) for table, newest, is_endless in found}
+    def _load(self, table: Table) -> None:
+        """Read anew what a table is divided into."""
+        newest, is_endless = self._connection.execute(_PARTS, {"name": table.name}).one()
         self._connection.commit()
+        self._parts[table.name] = (newest or "")[1:], bool(is_endless)
 
 
 def _next(month: str) -> str:

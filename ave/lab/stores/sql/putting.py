@@ -56,14 +56,18 @@ class Batch:
         self._place = place
         self._rejected: list[Rejected] = []
         self._mended: set[str] = set()
+        # what no table takes
+        self._plain: list[Record] = []
 
     def put(self, batch: Sequence[Record], seen: Seen) -> list[Rejected]:
         """Store them; see `Store.put`."""
         doubtful = {record.id for record in seen.doubtful(batch)}
         made = batch if isinstance(batch, SortedBatch) else SortedBatch(batch, self._catalogue.tables)
         self._rejected += made.rejected
+        self._catalogue.learn(made.groups)
         for name, records in made.groups.items():
             self._put_group(name, records, made, doubtful)
+        self._put(self._plain_rows(), None, doubtful)
         return self._rejected
 
     def _put_group(self, name: str | None, records: list[Record], made: SortedBatch, doubtful: set[str]) -> None:
@@ -100,28 +104,41 @@ class Batch:
         return self._catalogue.tables[name] if self._catalogue.ensure(name, asked) else None
 
     def _rows(self, records: list[Record], measured: Measured | None) -> tuple[Rows, Measured | None]:
-        """Make the rows, and let the first value that a column of whole numbers does not hold decide its type."""
+        """Make the rows, and let the first value that a column of whole numbers does not hold decide its type.
+
+        None for what no table takes: that is put at the end, together.
+        """
         rows: Rows = {}
+        if measured is None:
+            self._plain += records
+            return rows, None
         misfits: list[tuple[str, Any]] = []
         refused = []
         for record in records:
             try:
-                if measured is None:
-                    row = self._plain_row(record)
-                else:
-                    row, missed = measured_row(record, measured)
-                    misfits += missed.items()
+                row, missed = measured_row(record, measured)
             except UNSTORABLE as error:
-                refused.append(Rejected(record, f"no table can hold it: {error}"))
+                refused.append(_unstorable(record, error))
             else:
+                misfits += missed.items()
                 rows[record.id] = record, row
-        if measured is not None and misfits:
+        if misfits:
             types = _types(measured, misfits)
             if types and self._catalogue.decide(measured.name, types):
                 return self._rows(records, self._table(measured.name, records))
             _tell(measured, dict(misfits))
         self._rejected += refused
         return rows, measured
+
+    def _plain_rows(self) -> Rows:
+        """Make the rows of what no table takes."""
+        rows: Rows = {}
+        for record in self._plain:
+            try:
+                rows[record.id] = record, self._plain_row(record)
+            except UNSTORABLE as error:
+                self._rejected.append(_unstorable(record, error))
+        return rows
 
     def _plain_row(self, record: Record) -> tuple[Any, ...]:
         return (*base_row(record, record.body), record.kind)
@@ -139,12 +156,12 @@ class Batch:
             rows = {name: item for name, item in rows.items() if name not in there}
         refused = self._insert(rows, measured)
         if measured is None:
-            self._rejected += [Rejected(rows[name][0], f"no table can hold it: {why}") for name, why in refused.items()]
+            self._rejected += [_unstorable(rows[name][0], why) for name, why in refused.items()]
         elif refused:
             told = "rows of %r are kept in ave_records, %d of them: %s"
             why = next(iter(refused.values()))
             log.warning(told, measured.name, len(refused), why, extra={"action": "no_row"})
-            self._put(*self._rows([rows[name][0] for name in refused], None), set())
+            self._plain += [rows[name][0] for name in refused]
 
     def _insert(self, rows: Rows, measured: Measured | None) -> dict[str, str]:
         """Insert rows; if the server refuses them as a whole, halve them until the guilty ones are found.
@@ -189,6 +206,10 @@ class Batch:
             if record_of(row, measured) != rows[row["ave_id"]][0]:
                 self._rejected.append(Rejected(rows[row["ave_id"]][0], DIFFERENT))
         return there
+
+
+def _unstorable(record: Record, why: object) -> Rejected:
+    return Rejected(record, f"no table can hold it: {why}")
 
 
 def _types(measured: Measured, misfits: list[tuple[str, Any]]) -> dict[str, str]:
