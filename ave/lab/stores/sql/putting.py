@@ -193,8 +193,9 @@ class Batch:
         """Judge rows that are there already; return why others of them are not, by id."""
         missing = rows.keys() - self._judged(list(rows), rows, measured)
         if missing and measured is None:
-            told = f"{self._place}: ave_records leaves out {min(missing)} and {len(missing) - 1} more"
-            raise StoreUnavailable(f"{told}; drop what makes it so, such as a UNIQUE key of your own")
+            told = f"ave_records leaves out {len(missing)} of {len(rows)} records, such as {min(missing)}"
+            cure = "drop what makes it do so: a UNIQUE key that is not ours perhaps"
+            raise StoreUnavailable(f"{self._place}: {told}; {cure}")
         return dict.fromkeys(missing, "it leaves them out, for a key that is not ours perhaps")
 
     def _judged(self, names: list[str], rows: Rows, measured: Measured | None) -> set[str]:
