@@ -24,6 +24,7 @@ TEST_SQL = "tests/lab/stores/test_sql.py"
 TEST_BLAME = "tests/lab/stores/test_blame.py"
 TEST_URLS = "tests/test_urls.py"
 TEST_DECIDED = "tests/lab/stores/test_sql_decided.py"
+TEST_CATALOGUE = "tests/lab/stores/test_sql_catalogue.py"
 TEST_OBSTACLES = "tests/lab/stores/test_sql_obstacles.py"
 TEST_STATEMENTS = "tests/lab/stores/test_sql_statements.py"
 TEST_CONTRACT = "tests/lab/stores/test_store_contract.py"
@@ -262,5 +263,23 @@ DELIVERY = [
         "(number_of(error) != BUSY or name not in self.tables)",
         "True",
         f"{TEST_OBSTACLES} -k forgets_to_commit_new_columns",
+    ),
+    Mutant(
+        *("M13", "a new table costs the more, the more there are", TABLES),
+        ".where(tables.c.sql_name.in_(identifiers))",
+        "",
+        f"{TEST_CATALOGUE} -k new_table_costs",
+    ),
+    Mutant(
+        *("M13", "each record of a table too many is one more to put", TABLES),
+        "        self._full_until = monotonic() + RETRY_S\n",
+        "",
+        f"{TEST_CATALOGUE} -k cost_as_much",
+    ),
+    Mutant(
+        *("M14", "what another host has made meanwhile is made again", TABLES),
+        "            self._read(name)\n",
+        "",
+        f"{TEST_CATALOGUE} -k while_one_waits",
     ),
 ]
