@@ -25,6 +25,7 @@ TEST_SQL = "tests/lab/stores/test_sql.py"
 TEST_BLAME = "tests/lab/stores/test_blame.py"
 TEST_URLS = "tests/test_urls.py"
 TEST_DECIDED = "tests/lab/stores/test_sql_decided.py"
+TEST_CATALOGUE = "tests/lab/stores/test_sql_catalogue.py"
 TEST_OBSTACLES = "tests/lab/stores/test_sql_obstacles.py"
 TEST_STATEMENTS = "tests/lab/stores/test_sql_statements.py"
 TEST_CONTRACT = "tests/lab/stores/test_store_contract.py"
@@ -265,31 +266,49 @@ DELIVERY = [
         f"{TEST_OBSTACLES} -k forgets_to_commit_new_columns",
     ),
     Mutant(
-        *("M13", "a row that is not there counts as stored", PUTTING),
+        *("M13", "a new table costs the more, the more there are", TABLES),
+        ".where(tables.c.sql_name.in_(identifiers))",
+        "",
+        f"{TEST_CATALOGUE} -k new_table_costs",
+    ),
+    Mutant(
+        *("M13", "each record of a table too many is one more to put", TABLES),
+        "        self._full_until = monotonic() + RETRY_S\n",
+        "",
+        f"{TEST_CATALOGUE} -k cost_as_much",
+    ),
+    Mutant(
+        *("M14", "what another host has made meanwhile is made again", TABLES),
+        "            self._read(name)\n",
+        "",
+        f"{TEST_CATALOGUE} -k while_one_waits",
+    ),
+    Mutant(
+        *("M15", "a row that is not there counts as stored", PUTTING),
         "        missing = rows.keys() - self._judged(list(rows), rows, measured)",
         "        self._judged(list(rows), rows, measured)\n        missing = set()",
         f"{TEST_OBSTACLES} -k another_key",
     ),
     Mutant(
-        *("M14", "a table that an operator changed stops all others", PUTTING),
+        *("M16", "a table that an operator changed stops all others", PUTTING),
         "            if not is_lasting and explained(",
         "            if explained(",
         f"{TEST_OBSTACLES} -k operators_table_refuses",
     ),
     Mutant(
-        *("M15", "a table that cannot be divided stops all others", MONTHS),
+        *("M17", "a table that cannot be divided stops all others", MONTHS),
         "            if not is_of_table(error):\n                raise\n            self._later",
         "            if True:\n                raise\n            self._later",
         f"{TEST_OBSTACLES} -k cannot_be_divided",
     ),
     Mutant(
-        *("M16", "a table of ours that is gone makes dead letters", ENGINE),
+        *("M18", "a table of ours that is gone makes dead letters", ENGINE),
         " or number in _CHANGED:",
         ":",
         f"{TEST_OBSTACLES} -k catalogue_that_somebody_has_dropped",
     ),
     Mutant(
-        *("M17", "a row that was kept as a record is stored twice", PUTTING),
+        *("M19", "a row that was kept as a record is stored twice", PUTTING),
         "                there |= self._judged(again, rows, None)",
         "                there |= set()",
         f"{TEST_OBSTACLES} -k stored_twice",
