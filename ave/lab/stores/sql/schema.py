@@ -23,10 +23,13 @@ from sqlalchemy import (
     String,
     Table,
     Text,
+    column,
     func,
     insert,
     inspect,
+    quoted_name,
     select,
+    table,
     text,
 )
 from sqlalchemy.dialects import mysql
@@ -36,13 +39,15 @@ from ave.exceptions import ConfigError, StoreUnavailable
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from sqlalchemy import Connection
+    from sqlalchemy import Connection, TableClause
     from sqlalchemy.types import TypeEngine
 
 __all__ = [
+    "BASE",
     "LIMITS",
     "MIGRATIONS",
     "Schema",
+    "bare",
     "base_columns",
     "columns_of",
     "is_server",
@@ -92,6 +97,15 @@ def base_columns() -> list[Column[Any]]:
         Column("ave_source", String(LIMITS["source"]), nullable=False),
         Column("ave_body", text_type()),
     ]
+
+
+#: Their names.
+BASE = frozenset(column.name for column in base_columns())
+
+
+def bare(name: str) -> TableClause:
+    """Return a table as who reads needs it, which is quick to make: with the columns that every one has."""
+    return table(quoted_name(name, quote=True), *map(column, BASE))
 
 
 def is_server(connection: Connection) -> bool:
@@ -177,14 +191,20 @@ class Schema:
 
     def prepare(self, connection: Connection, place: str) -> None:
         """Bring the tables up to date; ConfigError if they are of a newer version. Most find nothing to do."""
-        if self.version(connection, place) == len(MIGRATIONS):
+        if self.version(connection, place) == len(MIGRATIONS) and self._is_whole(connection):
             return
         with one_at_a_time(connection):
             reached = self.version(connection, place)
             for number, step in enumerate(MIGRATIONS[reached:], reached + 1):
                 step(self, connection)
                 connection.execute(insert(self.schema).values(version=number))
+            # and what an operator has dropped
+            self.metadata.create_all(connection)
             connection.commit()
+
+    def _is_whole(self, connection: Connection) -> bool:
+        there = inspect(connection)
+        return all(map(there.has_table, self.metadata.tables))
 
     def version(self, connection: Connection, place: str) -> int:
         """Return the version that all tables have reached, 0 for none; ConfigError if it is newer than this program."""

@@ -42,8 +42,10 @@ class SortedBatch(list["Record"]):
             elif first != record:
                 self.rejected.append(Rejected(record, DIFFERENT))
         for name, records in self.groups.items():
-            if name is not None and name in tables:
-                self._make(records, tables[name])
+            # tables may be forgotten meanwhile
+            known = None if name is None else tables.get(name)
+            if known:
+                self._make(records, known)
 
     def _make(self, records: list[Record], measured: Measured) -> None:
         rows = alike(records, measured)

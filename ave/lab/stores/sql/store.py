@@ -19,7 +19,7 @@ from ave.lab.stores.seen import Seen
 from ave.lab.stores.sql.engine import Database, NoDatabase, explained
 from ave.lab.stores.sql.putting import Batch, limit_packets
 from ave.lab.stores.sql.rows import moment, record_of
-from ave.lab.stores.sql.schema import Schema
+from ave.lab.stores.sql.schema import Schema, bare
 from ave.lab.stores.sql.sorting import SortedBatch
 from ave.lab.stores.sql.tables import Catalogue, Measured
 from ave.record import KINDS, Query, Record
@@ -27,7 +27,7 @@ from ave.record import KINDS, Query, Record
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Sequence
 
-    from sqlalchemy import ColumnElement, Connection, RowMapping, Select, Table
+    from sqlalchemy import ColumnElement, Connection, RowMapping, Select, TableClause
 
 __all__ = ["SqlStore"]
 
@@ -88,7 +88,7 @@ class SqlStore(Store):
         """Count by kind, see `Store.count`."""
         counts: dict[str, int] = {}
         with self._opened() as opened:
-            for measured, table in opened.sources(fresh=True) if opened else ():
+            for measured, table in opened.sources() if opened else ():
                 kind = table.c.ave_kind if measured is None else text("'measurement'")
                 asked = select(kind, func.count()).select_from(table).where(table.c.ave_guid == guid)
                 if hosts:
@@ -109,16 +109,14 @@ class SqlStore(Store):
 
     def _merged(self, query: Query, guids: list[str | None]) -> Iterator[Record]:
         with self._opened() as opened:
-            sources = list(opened.sources(fresh=True)) if opened else []
-        if query.kinds and "measurement" not in query.kinds:
-            sources = [source for source in sources if source[0] is None]
+            sources = list(opened.sources(query.kinds)) if opened else []
         streams = [
             self._stream(*source, query, guid, len(sources) * len(guids)) for source in sources for guid in guids
         ]
         yield from heapq.merge(*streams, key=order, reverse=query.newest)
 
     def _stream(
-        self, measured: Measured | None, table: Table, query: Query, guid: str | None, streams: int
+        self, measured: Measured | None, table: TableClause, query: Query, guid: str | None, streams: int
     ) -> Iterator[Record]:
         """Give the matching records of one table, page by page."""
         size = max(20, PAGE // streams)
@@ -182,10 +180,10 @@ class _Open:
 
     def begin(self, *, readonly: bool) -> None:
         """Ask what the server takes and what tables there are; who may write sees that they are up to date."""
-        self.packet = limit_packets(self.connection)
         if readonly:
             self._load()
         else:
+            self.packet = limit_packets(self.connection, self._place)
             self.schema.prepare(self.connection, self._place)
             self.catalogue = Catalogue(self.schema, self.connection)
 
@@ -194,23 +192,23 @@ class _Open:
         assert self.catalogue is not None
         return Batch(self.connection, self.schema.records, self.catalogue, self._place).put(batch, seen)
 
-    def sources(self, *, fresh: bool = False) -> Iterator[tuple[Measured | None, Table]]:
-        """Give all tables that may have records."""
-        if fresh and self.catalogue is not None:
-            self.catalogue.load()
-        elif fresh:
+    def sources(self, kinds: Collection[str] = ()) -> Iterator[tuple[Measured | None, TableClause]]:
+        """Give all tables that may have records of these kinds, of all if there are none."""
+        if self.catalogue is None:
             self._load()
-        if self.catalogue is not None:
-            yield None, self.schema.records
+        if self.catalogue is None:
+            return
+        yield None, self.schema.records
+        if not kinds or "measurement" in kinds:
             for measured in self.catalogue.present():
-                yield measured, measured.table
+                yield measured, bare(measured.sql_name)
 
     def knowing(self, measured: Measured | None, rows: Sequence[RowMapping]) -> Measured | None:
-        """Return a table as it is now if its rows have columns that it had not: another host has added them since."""
-        if measured is None or not rows or all(name in measured.table.columns for name in rows[0]):
+        """Return a table as it is now if its rows have columns that it had not, or whose are not known yet."""
+        if measured is None or not rows or measured.knows(rows[0].keys()):
             return measured
         assert self.catalogue is not None
-        self.catalogue.load()
+        self.catalogue.load(measured.name)
         return self.catalogue.tables.get(measured.name, measured)
 
     def close(self) -> None:
@@ -226,7 +224,9 @@ class _Open:
             self.catalogue = Catalogue(self.schema, self.connection)
 
 
-def _page(connection: Connection, table: Table, query: Query, guid: str | None, last: Record | None) -> Select[Any]:
+def _page(
+    connection: Connection, table: TableClause, query: Query, guid: str | None, last: Record | None
+) -> Select[Any]:
     """Make the statement for the rows behind `last`; what it does not ask, `matches` does."""
     columns = table.c
     letters = func.length(columns.ave_id) if connection.dialect.name == "sqlite" else func.char_length(columns.ave_id)
