@@ -27,7 +27,7 @@ from ave.record import KINDS, Query, Record
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Sequence
 
-    from sqlalchemy import ColumnElement, Connection, TableClause, RowMapping, Select
+    from sqlalchemy import ColumnElement, Connection, RowMapping, Select, TableClause
 
 __all__ = ["SqlStore"]
 
