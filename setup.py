@@ -14,6 +14,7 @@ LAB = [
     "pymysql[rsa]>=1.2",
     "python-daemon>=3.1",
     "requests>=2.32",
+    "urllib3>=2.2",
     "rich>=13.9",
     "SQLAlchemy>=2.0.36",
 ]

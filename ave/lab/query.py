@@ -30,8 +30,10 @@ WINDOW = 256
 #: Continuations of one record that are put together: 16 MiB of it.
 PIECES_MAX = 256
 
-#: Seconds a record may take from its process to its store and still be seen by a `Follower`.
+#: Seconds a record may take from its process to its store and still be seen by a `Follower`; and those for which a
+#: store may be away and what it gets then still be seen.
 LOOKBACK_S = 10.0
+AWAY_S = 60.0
 
 
 class Stores:
@@ -62,6 +64,11 @@ class Stores:
         yield from islice(self._once(query), query.limit)
         if self.failed and len(self.failed) == len(self._stores) + len(self._unusable):
             raise StoreUnavailable("; ".join(self.failed.values()))
+
+    @property
+    def away(self) -> set[str]:
+        """The names of those that `failed`, but may answer the next question."""
+        return self.failed.keys() - self._unusable.keys()
 
     def close(self) -> None:
         """Close all stores. Safe to call twice."""
@@ -102,33 +109,34 @@ class Stores:
 class Follower:
     """Gives what comes into the stores while it comes.
 
-    Stores know when a record was made, not when they got it. So each look goes back `LOOKBACK_S`; a record that
-    takes longer to get there, because its store was down, is not seen here. `Stores.find` has it.
+    Stores know when a record was made, not when they got it. So each look goes back `LOOKBACK_S`, and to where a store
+    that is away was asked last, `AWAY_S` at most; a record that takes longer to get there is not seen here.
+    `Stores.find` has it.
     """
 
     def __init__(self, stores: Stores, guid: str | None = None) -> None:
         self._stores = stores
         self._guid = guid
         self._looked_ns = time.time_ns()
-        self._seen: set[str] = set()
+        self._seen: dict[str, int] = {}
 
     def last(self, count: int) -> list[Record]:
         """Return the newest `count` records there are, oldest first; `new` goes on behind them."""
         self.new()
         found = list(self._stores.find(Query(guid=self._guid, limit=count, newest=True))) if count else []
-        self._seen.update(record.id for record in found)
+        self._seen |= {record.id: record.time for record in found}
         return found[::-1]
 
     def new(self) -> list[Record]:
         """Return the records that are there since the last call, in order of time."""
         now = time.time_ns()
-        since = min(self._looked_ns, now) - int(LOOKBACK_S * 1e9)
+        since = max(min(self._looked_ns, now), now - int(AWAY_S * 1e9)) - int(LOOKBACK_S * 1e9)
         found = list(self._stores.find(Query(guid=self._guid, since=since)))
         fresh = [record for record in found if record.id not in self._seen]
-        ids = {record.id for record in found}
-        # the records of a store that gave no answer must not be new when it does again
-        self._seen = self._seen | ids if self._stores.failed else ids
-        if not self._stores.failed:
+        # what a store that gives no answer had before must not be new when it does again
+        known = {id_: time for id_, time in self._seen.items() if time >= since}
+        self._seen = known | {record.id: record.time for record in found}
+        if not self._stores.away:
             self._looked_ns = now
         return fresh
 

@@ -129,8 +129,9 @@ def figure(values: Mapping[str, Any], unit: str | None, better: str | None) -> T
     if type(number) not in {int, float}:
         raise UsageError(f"{name}: the first of the names must be that of a figure, found {value!r:.100}")
     about = {"unit": unit, "better": better}
-    # a figure that happens to be whole today is a float tomorrow
-    columns = {name: {"type": "float", **{key: text for key, text in about.items() if text is not None}}}
+    # a figure that happens to be whole today is a float tomorrow, unless it is one that no float holds
+    type_ = "float" if type(number) is float or abs(number) <= _EXACT else "int"
+    columns = {name: {"type": type_, **{key: text for key, text in about.items() if text is not None}}}
     table = Table(name, columns)
     table.columns = {**_inferred([values]), **table.columns}
     return table

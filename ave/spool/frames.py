@@ -63,19 +63,19 @@ def kind_of(payload: bytes) -> str:
     return FOOTER if payload.startswith(b'{"footer":') else RECORD
 
 
-def scan(data: bytes, base: int, final: bool) -> list[Line | Damage]:
+def scan(data: bytes, base: int, final: bool, line_max: int = LINE_MAX) -> list[Line | Damage]:
     """Find the lines in `data`, which begins at offset `base` of its file, at the begin of a line.
 
     Unless `final`, an unfinished line at the end is left for the next call: continue at the `end` of
-    the last item. If `final`, it is torn: no writer will finish it.
+    the last item. If `final`, it is torn: no writer will finish it. What is longer than `line_max` is no line.
     """
     found: list[Line | Damage] = []
-    here, size = _whole(found, data, base), len(data)
+    here, size = _whole(found, data, base, line_max), len(data)
     while here < size:
         prefix = _PREFIX.match(data, here)
         start = here + _PREFIX_SIZE
         end = start + int(prefix[2], 16) if prefix else 0
-        if prefix and end - start <= LINE_MAX and data.find(b"\n", here, min(end, size)) < 0:
+        if prefix and end - start <= line_max and data.find(b"\n", here, min(end, size)) < 0:
             if end >= size:  # the line is longer than what is there
                 if final:
                     _damaged(found, base + here, base + size, torn=True)
@@ -88,14 +88,14 @@ def scan(data: bytes, base: int, final: bool) -> list[Line | Damage]:
             behind = _border(data, end)
         else:
             behind = _border(data, here)
-        if behind < 0 and not final and size - here <= LINE_MAX + _PREFIX_SIZE:
+        if behind < 0 and not final and size - here <= line_max + _PREFIX_SIZE:
             return found
         here, begin = _inside(data, here, behind) or (behind + 1 if behind >= 0 else size), here
         _damaged(found, base + begin, base + here, torn=behind < 0 and final)
     return found
 
 
-def _whole(found: list[Line | Damage], data: bytes, base: int) -> int:
+def _whole(found: list[Line | Damage], data: bytes, base: int, line_max: int) -> int:
     """Take lines from the begin on while they are as the writer made them; return where the first other one begins.
 
     Nearly all data is nothing else, and for that this is the short way.
@@ -103,7 +103,7 @@ def _whole(found: list[Line | Damage], data: bytes, base: int) -> int:
     here = base
     for line in data.split(b"\n")[:-1]:
         size = len(line) - _PREFIX_SIZE
-        if line[:_PREFIX_SIZE] != b"%08x %08x " % (crc32(line[9:]), size) or size > LINE_MAX:
+        if line[:_PREFIX_SIZE] != b"%08x %08x " % (crc32(line[9:]), size) or size > line_max:
             break
         end = here + size + _PREFIX_SIZE + 1
         found.append(Line(here, end, line[_PREFIX_SIZE:]))

@@ -181,7 +181,7 @@ def test_r11_poison_blocks_nobody_and_is_delivered_after_the_mend(positions, hom
     with closing(sqlite3.connect(f"{home}/.ave/lab.db")) as db, db:
         db.execute("DELETE FROM records WHERE guid = 'another-run'")
     [again] = retry(str(home), None)
-    assert (again.delivered, again.refused, again.why_not) == (len(poison), [], "")
+    assert (again.delivered, again.refused, again.why_not) == (len(poison), 0, "")
     [row] = assert_balances(home).rows
     assert (row.stored["embedded"], row.dead) == (500, 0)
 

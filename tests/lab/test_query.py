@@ -230,3 +230,35 @@ def test_what_a_store_had_before_it_went_away_is_not_new_when_it_is_back():
     assert follower.new() == []
     store.down = False
     assert follower.new() == []
+
+
+def test_what_came_while_a_store_was_away_is_seen_when_it_is_back(monkeypatch):
+    monkeypatch.setattr(query, "LOOKBACK_S", 0.0)
+    store, other = holding(), holding()
+    follower = Follower(Stores({"a": store, "b": other}))
+    store.down = True
+    assert follower.new() == []
+    late = now(1)
+    other.put([now(2)])
+    assert len(follower.new()) == 1
+    store.down = False
+    store.put([late])
+    assert [record.id for record in follower.new()] == [late.id]
+
+
+@pytest.mark.parametrize(
+    "stores", [Stores({"up": MemoryStore(), "down": Away()}), Stores({"up": MemoryStore()}, {"x": "?"})]
+)
+def test_a_store_that_does_not_answer_for_long_costs_no_more_and_more(stores, monkeypatch):
+    up = stores._stores["up"]
+    asked = []
+    monkeypatch.setattr(up, "find", lambda query, real=up.find: (asked.append(query.since), real(query))[1])
+    clock = time.time_ns()
+    monkeypatch.setattr(query.time, "time_ns", lambda: clock)
+    follower = Follower(stores)
+    for number in range(1, 200):
+        clock += 1_000_000_000
+        up.put([made(number, at=clock)])
+        assert len(follower.new()) == 1
+        assert clock - asked[-1] <= 71e9
+        assert len(follower._seen) <= 72

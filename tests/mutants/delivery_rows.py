@@ -12,6 +12,7 @@ URLS = "ave/urls.py"
 CLIENT = "ave/lab/stores/couchdb/client.py"
 CONNECTIONS = "ave/lab/stores/couchdb/connections.py"
 DOCUMENTS = "ave/lab/stores/couchdb/documents.py"
+ENGINE = "ave/lab/stores/sql/engine.py"
 MONTHS = "ave/lab/stores/sql/months.py"
 PUTTING = "ave/lab/stores/sql/putting.py"
 STORE = "ave/lab/stores/sql/store.py"
@@ -146,8 +147,8 @@ DELIVERY = [
     ),
     Mutant(
         *("M1", "rows count as stored before they are committed", PUTTING),
-        "                self._judged(list(rows), rows, measured)\n            self._connection.commit()\n",
-        "                self._judged(list(rows), rows, measured)\n",
+        "rows.values()]).rowcount\n            self._connection.commit()\n",
+        "rows.values()]).rowcount\n",
         f"{TEST_SQL} -k second_store_knows",
     ),
     Mutant(
@@ -260,24 +261,54 @@ DELIVERY = [
     ),
     Mutant(
         *("M12", "a job that forgets to commit stops all hosts", TABLES),
-        "(number_of(error) != BUSY or name not in self.tables)",
+        "(number_of(error) == BUSY and name not in self.tables)",
         "True",
         f"{TEST_OBSTACLES} -k forgets_to_commit_new_columns",
     ),
     Mutant(
-        *("M13", "a new table costs the more, the more there are", TABLES),
+        *("M13", "a row that is not there counts as stored", PUTTING),
+        "        missing = rows.keys() - self._judged(list(rows), rows, measured)",
+        "        self._judged(list(rows), rows, measured)\n        missing = set()",
+        f"{TEST_OBSTACLES} -k another_key",
+    ),
+    Mutant(
+        *("M14", "a table that an operator changed stops all others", PUTTING),
+        "            if not is_lasting and explained(",
+        "            if explained(",
+        f"{TEST_OBSTACLES} -k operators_table_refuses",
+    ),
+    Mutant(
+        *("M15", "a table that cannot be divided stops all others", MONTHS),
+        "            if not is_of_table(error):\n                raise\n            self._later",
+        "            if True:\n                raise\n            self._later",
+        f"{TEST_OBSTACLES} -k cannot_be_divided",
+    ),
+    Mutant(
+        *("M16", "a table of ours that is gone makes dead letters", ENGINE),
+        " or number in _CHANGED:",
+        ":",
+        f"{TEST_OBSTACLES} -k catalogue_that_somebody_has_dropped",
+    ),
+    Mutant(
+        *("M17", "a row that was kept as a record is stored twice", PUTTING),
+        "                there |= self._judged(again, rows, None)",
+        "                there |= set()",
+        f"{TEST_OBSTACLES} -k stored_twice",
+    ),
+    Mutant(
+        *("M18", "a new table costs the more, the more there are", TABLES),
         ".where(tables.c.sql_name.in_(identifiers))",
         "",
         f"{TEST_CATALOGUE} -k new_table_costs",
     ),
     Mutant(
-        *("M13", "each record of a table too many is one more to put", TABLES),
+        *("M18", "each record of a table too many is one more to put", TABLES),
         "        self._full_until = monotonic() + RETRY_S\n",
         "",
         f"{TEST_CATALOGUE} -k cost_as_much",
     ),
     Mutant(
-        *("M14", "what another host has made meanwhile is made again", TABLES),
+        *("M19", "what another host has made meanwhile is made again", TABLES),
         "            self._read(name)\n",
         "",
         f"{TEST_CATALOGUE} -k while_one_waits",

@@ -188,9 +188,27 @@ LOGD = [
     ),
     Mutant(
         *("R6", "a letter behind a torn one is swallowed", LETTERS),
-        'data = b"\\n" + b"".join',
-        'data = b"".join',
+        'b"\\n" + b"".join',
+        'b"".join',
         "tests/lab/logd/test_letters.py -k crash_cut",
+    ),
+    Mutant(
+        *("R11", "a letter that a store says much of cannot be read again", LETTERS),
+        "letter.reason[:REASON_MAX]",
+        "letter.reason",
+        "tests/lab/logd/test_letters.py -k whatever_a_store_says",
+    ),
+    Mutant(
+        *("R11", "letters that were taken are gone before it is known what became of them", LETTERS),
+        "for path in (self._taken, self.path):",
+        "for path in (self.path,):",
+        "tests/lab/logd/test_letters.py -k taken_are_gone",
+    ),
+    Mutant(
+        *("R11", "whoever takes letters takes those of one who failed for his own", LETTERS),
+        '_append(self._taken, chain([b"\\n"], _pages(fd)))',
+        "pass",
+        "tests/lab/logd/test_letters.py -k one_who_fails",
     ),
     Mutant(
         *("R6", "two of them serve one home", PID_FILE),
@@ -221,6 +239,12 @@ LOGD = [
         "                self._ending.wait(self._pause())\n",
         "                with self.watch.changed:\n                    self._ending.wait(30)\n",
         f"{TEST_STORES} -k r10 and directory",
+    ),
+    Mutant(
+        *("R10", "a store that cannot even be closed ends its shipper", SHIPPER),
+        "            try:\n                store.close()\n            except Exception:\n",
+        "            try:\n                store.close()\n            except OSError:\n",
+        "tests/lab/logd/test_shipper.py -k fails_oddly",
     ),
     Mutant(
         *("R11", "poison is dropped without a letter", SHIPPER),
@@ -330,8 +354,8 @@ LOGD = [
     ),
     Mutant(
         *("R15", "a short write of a letter is not noticed", LETTERS),
-        "                if io.write(fd, data) != len(data):\n                    raise",
-        "                if io.write(fd, data) < 0:\n                    raise",
+        "            if io.write(fd, data) != len(data):\n                raise",
+        "            if io.write(fd, data) < 0:\n                raise",
         f"{TEST_FAULTS} -k short",
     ),
     Mutant(

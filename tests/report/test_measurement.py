@@ -198,6 +198,14 @@ def test_a_workspace_takes_a_single_figure_with_unit_and_dimensions(home, worksp
     ]
 
 
+@pytest.mark.parametrize(("number", "stored"), [(2**53 + 1, 2**53 + 1), (2**70, hex(2**70)), (-(2**60), -(2**60))])
+def test_a_single_figure_that_no_float_holds_is_a_whole_number(home, workspace, number, stored):
+    workspace.measure(nanoseconds=number, device="yuga")
+    [body] = kept(home)
+    assert body["row"] == {"nanoseconds": stored, "device": "yuga"}
+    assert body["columns"]["nanoseconds"] == {"type": "int"}
+
+
 @pytest.mark.parametrize(
     ("call", "message"),
     [

@@ -31,8 +31,9 @@ __all__ = ["Contents", "Way", "look", "newest_time", "records"]
 #: Segments whose first waiting record is looked at for the oldest; the oldest segments come first.
 LOOKED_AT = 64
 
-#: Reasons of dead letters that are named.
+#: Reasons of dead letters that are named, and those that are counted.
 REASONS = 5
+REASONS_COUNTED = 1000
 
 #: Bytes read at once.
 READ_BYTES = 1 << 20
@@ -144,16 +145,26 @@ def _way(watch: Watch, route: Route) -> Way:
         if (offset := positions.get(name, (0, 0))[0]) < seen.size
     ]
     begins = [list(_decoded(watch.read(name, offset, 1)))[:1] for name, offset, _ in waiting[:LOOKED_AT]]
-    reasons = Counter(letter.reason for letter in DeadLetters(watch.spool, route.name).read())
+    dead, reasons = _dead(DeadLetters(watch.spool, route.name))
     oldest = min((record.time for begin in begins for record in begin), default=None)
     return Way(
         store=route.name,
         waiting_segments=len(waiting),
         waiting_bytes=sum(size for _, _, size in waiting),
         lag_s=None if oldest is None else max(0.0, round((time.time_ns() - oldest) / 1e9, 3)),
-        dead=reasons.total(),
+        dead=dead,
         rejects=dict(reasons.most_common(REASONS)),
     )
+
+
+def _dead(letters: DeadLetters) -> tuple[int, Counter[str]]:
+    """Count dead letters, and their reasons: those that come first, for each letter may have one of its own."""
+    dead, reasons = 0, Counter[str]()
+    for letter in letters.read():
+        dead += 1
+        if letter.reason in reasons or len(reasons) < REASONS_COUNTED:
+            reasons[letter.reason] += 1
+    return dead, reasons
 
 
 def _version(spool: str, name: str) -> int:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from itertools import islice
 from typing import TYPE_CHECKING, NamedTuple
 
 from ave import home as homes
@@ -23,8 +24,9 @@ if TYPE_CHECKING:
 
 __all__ = ["Retried", "complete", "dead_letters", "retry"]
 
-#: Letters offered at once.
+#: Letters offered at once, and refused ones that are named.
 BATCH = 500
+SOME = 20
 
 
 class Retried(NamedTuple):
@@ -33,13 +35,15 @@ class Retried(NamedTuple):
     Attributes:
         store: its name.
         delivered: letters that are stored now.
-        refused: those the store refused again, each with its reason; they stay.
+        refused: how many the store refused again; they stay.
+        some: the first of these, each with its reason.
         why_not: why the others were not offered: the store is away, or not configured any more.
     """
 
     store: str
     delivered: int
-    refused: list[Rejected]
+    refused: int
+    some: list[Rejected]
     why_not: str
 
 
@@ -72,7 +76,7 @@ def _boxes(home: str, only: str | None) -> Iterator[tuple[str, Route | None, Dea
         raise UsageError(f"there is no store {only}; there are: {', '.join(sorted(routes))}")
     for name in sorted(routes) if only is None else [only]:
         letters = DeadLetters(homes.ave(home, "spool"), name)
-        if os.path.exists(letters.path):
+        if letters.are_there():
             yield name, routes[name], letters
 
 
@@ -87,30 +91,33 @@ def _routes(home: str) -> dict[str, Route | None]:
 
 def _retry(home: str, route: Route | None, letters: DeadLetters, name: str) -> Retried:
     if route is None:
-        count = many(len(letters.read()), "dead letter")
-        return Retried(name, 0, [], f"no store of that name is configured, {count} of it stay where they are")
+        count = many(sum(1 for _ in letters.read()), "dead letter")
+        return Retried(name, 0, 0, [], f"no store of that name is configured, {count} of it stay where they are")
     store = open_store(route.url, home, route.kinds)
     try:
         with letters.taken() as dead:
-            return _offer(store, dead, name)
+            return _offer(store, dead, letters, name)
     finally:
         store.close()
 
 
-def _offer(store: Store, dead: list[Rejected], name: str) -> Retried:
-    """Offer the letters in `dead` and take the delivered ones out of it."""
-    refused: list[Rejected] = []
-    offered = delivered = 0
+def _offer(store: Store, dead: Iterator[Rejected], letters: DeadLetters, name: str) -> Retried:
+    """Offer the letters in `dead`, and put those back that are not delivered."""
+    delivered = refused = 0
+    some: list[Rejected] = []
     why_not = ""
-    while offered < len(dead) and not why_not:
-        batch = dead[offered : offered + BATCH]
+    while batch := list(islice(dead, BATCH)):
+        if why_not:
+            letters.add(batch)
+            continue
         try:
             again = put_all(store, [letter.record for letter in batch])
         except (StoreUnavailable, ConfigError) as error:
             why_not = str(error)
+            letters.add(batch)
             continue
-        refused += again
-        offered += len(batch)
-        delivered += len(batch) - len(again)
-    dead[:] = refused + dead[offered:]
-    return Retried(name, delivered, refused, why_not)
+        if again:
+            letters.add(again)
+        some += again[: SOME - len(some)]
+        delivered, refused = delivered + len(batch) - len(again), refused + len(again)
+    return Retried(name, delivered, refused, some, why_not)

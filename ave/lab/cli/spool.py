@@ -20,9 +20,6 @@ if TYPE_CHECKING:
 
 __all__ = ["COMMANDS"]
 
-#: Refused letters that are named.
-REFUSED_MAX = 20
-
 _NO_LETTERS = "there are no dead letters"
 
 
@@ -155,11 +152,11 @@ def retry(run: Run, store: str | None) -> None:
     screen, count = Screen(), 0
     for tried in offer(run.home, store):
         count += 1
-        screen.text(f"{tried.store}: {tried.delivered} delivered, {len(tried.refused)} refused")
-        for letter in tried.refused[:REFUSED_MAX]:
+        screen.text(f"{tried.store}: {tried.delivered} delivered, {tried.refused} refused")
+        for letter in tried.some:
             screen.text(f"  {letter.record.id}: {letter.reason}", "yellow")
-        if len(tried.refused) > REFUSED_MAX:
-            screen.text(f"  and {len(tried.refused) - REFUSED_MAX} more", "yellow")
+        if tried.refused > len(tried.some):
+            screen.text(f"  and {tried.refused - len(tried.some)} more", "yellow")
         if tried.why_not:
             tell(f"{tried.store}: {tried.why_not}")
         if tried.refused or tried.why_not:

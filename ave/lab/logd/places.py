@@ -39,7 +39,7 @@ def make_way(spool: str, stores: Iterable[str]) -> None:
     for store in stores:
         _expect(spool, f"cursors/{store}", stat.S_ISREG)
         _expect(spool, f"dead/{store}", stat.S_ISDIR)
-        for file in ("letters", "lock"):
+        for file in ("letters", "taken", "lock", "taking"):
             _expect(spool, f"dead/{store}/{file}", stat.S_ISREG)
 
 

@@ -104,11 +104,10 @@ class Shipper(Thread):
     def close(self) -> None:
         """Release store and cursor."""
         self._batches.close()
-        if self._store:
-            self._store.close()
+        self._close_store()
         if self._cursor:
             self._cursor.close()
-        self._store = self._cursor = None
+        self._cursor = None
 
     def waiting(self) -> int:
         """Return how many bytes of the spool it has not been past; from any thread."""
@@ -179,22 +178,31 @@ class Shipper(Thread):
         cursor.forget([name for name in positions if name not in segments])
 
     def _failed(self, error: Exception) -> None:
-        self._batches.forget()
-        if self._store:
-            self._store.close()
-            self._store = None
-        self._failures += 1
         details = error.details if isinstance(error, StoreUnavailable) else {}
-        if str(error) != self.failure:
+        why = str(error) or type(error).__name__
+        if why != self.failure:
             log.warning(
                 "%s takes nothing, its records wait: %s",
                 self.store_name,
-                error,
+                why,
                 exc_info=error if "unforeseen" in details else None,
                 extra={"action": "store_down"},
             )
-        self.failure = str(error)
-        self._asked_s = min(float(details.get("retry_after_s", 0)), self.retry_max_s)
+        self.failure = why
+        self._failures += 1
+        asked = details.get("retry_after_s")
+        self._asked_s = min(max(0.0, asked), self.retry_max_s) if isinstance(asked, int | float) else 0.0
+        self._batches.forget()
+        self._close_store()
+
+    def _close_store(self) -> None:
+        """Let go of the store; some package's may fail even at that, which must not end the thread."""
+        store, self._store = self._store, None
+        if store:
+            try:
+                store.close()
+            except Exception:
+                log.exception("%s cannot be closed", self.store_name, extra={"action": "shipper_error"})
 
     def _pause(self) -> float:
         """Return how long to wait, at least what the server asked for."""

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 __all__ = [
     "DIFFERENT",
     "FEW",
+    "UNSTORABLE",
     "Rejected",
     "Store",
     "contains",
@@ -40,6 +41,9 @@ DIFFERENT = "different content under the same id"
 
 #: If a store fails at more than so many records, all there are, it is not the records.
 FEW = 10
+
+#: What Python and msgspec raise for a value that no row and no document can hold.
+UNSTORABLE = (OverflowError, RecursionError, TypeError, ValueError)
 
 #: What is about no record, however few there are.
 _NEVER_A_RECORD = (ImportError, MemoryError)

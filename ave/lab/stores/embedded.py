@@ -20,7 +20,7 @@ import msgspec
 
 from ave import io
 from ave.exceptions import AveException, ConfigError, StoreUnavailable, UsageError
-from ave.lab.stores.base import DIFFERENT, Rejected, Store, contains, order, unopened
+from ave.lab.stores.base import DIFFERENT, UNSTORABLE, Rejected, Store, contains, order, unopened
 from ave.lab.stores.selection import COLUMNS, RUNS, marks, select
 from ave.record import KINDS, Record
 
@@ -57,8 +57,8 @@ CHECKPOINT_PAGES = 4000
 PAGE_RECORDS = 4000
 PAGE_BYTES = 4 * 1024 * 1024
 
-#: What Python, msgspec and SQLite raise for a value that no table can hold.
-_UNSTORABLE = (OverflowError, RecursionError, TypeError, ValueError, sqlite3.DataError, sqlite3.IntegrityError)
+#: With what SQLite raises for one.
+_UNSTORABLE = (*UNSTORABLE, sqlite3.DataError, sqlite3.IntegrityError)
 
 #: Rows of one statement. SQLite takes them at one go, while other threads of Python work; row by row, its thread would
 #: wait for them behind each. A hundred have fewer values than any SQLite allows a statement.

@@ -26,7 +26,7 @@ from urllib.parse import quote
 import msgspec
 
 from ave.exceptions import ConfigError, StoreUnavailable, UsageError
-from ave.lab.stores.base import Rejected, Store, unopened
+from ave.lab.stores.base import UNSTORABLE, Rejected, Store, unopened
 from ave.lab.stores.instants import instant
 from ave.lab.stores.later import asked
 from ave.lab.stores.servers import parse, unproved
@@ -95,7 +95,7 @@ class _LogstashStore(Store):
         for record in batch:
             try:
                 events.append(_Event(record, msgspec.json.encode(document(record))))
-            except (TypeError, ValueError, OverflowError, RecursionError) as error:
+            except UNSTORABLE as error:
                 rejected.append(Rejected(record, f"no JSON can hold it: {error}"))
         return rejected + self._send(events) if events else rejected
 

@@ -15,7 +15,7 @@ WAYS = {
     "a dangling link": lambda path: os.symlink("nowhere", path),
 }
 
-FILES = ["ledger.db", "cursors/{0}", "dead/{0}/letters", "dead/{0}/lock"]
+FILES = ["ledger.db", "cursors/{0}", "dead/{0}/letters", "dead/{0}/taken", "dead/{0}/lock", "dead/{0}/taking"]
 DIRECTORIES = ["cursors", "dead", "dead/{0}", "damaged"]
 
 

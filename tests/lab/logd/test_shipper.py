@@ -199,7 +199,7 @@ def test_a_store_that_refuses_us_holds_the_queue_and_buries_nothing(shipper, sto
         assert not shipper.step()
     assert "password" in shipper.failure
     assert position(spool, segment) is None
-    assert DeadLetters(spool, "embedded").read() == []
+    assert list(DeadLetters(spool, "embedded").read()) == []
     store.refusing = False
     assert shipper.step()
     assert stored(store) == [1]
@@ -225,6 +225,28 @@ def test_a_store_that_cannot_be_opened_holds_the_queue(error, make, store, watch
     failing = False
     assert shipper.step()
     assert stored(store) == [1]
+
+
+@pytest.mark.parametrize("asked", [None, "soon", math.nan, -5, math.inf, 10**400])
+def test_a_store_that_fails_oddly_is_asked_again_all_the_same(asked, make, store, watch, spool):
+    def refuse(_batch):
+        raise StoreUnavailable({"message": "", "retry_after_s": asked})
+
+    write(spool, 1, header(), record(1))
+    watch.look()
+    shipper = make(store, retry_max_s=0.01)
+    put, store.put = store.put, refuse
+    store.close = lambda: (_ for _ in ()).throw(RuntimeError("not even that"))
+    shipper.start()
+    try:
+        wait_until(lambda: shipper._failures > 3, what="it to try again")
+        assert shipper.failure == "StoreUnavailable"
+        store.put = put
+        wait_until(lambda: stored(store) == [1], what="the record to be stored")
+        wait_until(lambda: not shipper.failure)
+    finally:
+        shipper.stop()
+        shipper.join()
 
 
 def test_letters_that_cannot_be_kept_hold_the_cursor(shipper, store, watch, spool, monkeypatch):
@@ -286,7 +308,7 @@ def test_a_store_that_goes_down_while_a_batch_is_halved_gets_it_again(shipper, s
     watch.look()
     assert not shipper.step()
     assert position(spool, segment) is None
-    assert DeadLetters(spool, "embedded").read() == []
+    assert list(DeadLetters(spool, "embedded").read()) == []
     store.down, store.reject = False, lambda _: ""
     drain(shipper)
     assert stored(store) == list(range(1, 9))
@@ -316,7 +338,7 @@ def test_a_store_that_fails_at_every_record_sets_none_aside_and_is_told_of_once(
     watch.look()
     for _ in range(3):
         assert not shipper.step()
-    assert DeadLetters(spool, "embedded").read() == []
+    assert list(DeadLetters(spool, "embedded").read()) == []
     assert position(spool, segment) is None
     assert shipper.failure.startswith("RuntimeError: 'cryptography' package is required; ")
     assert caplog.text.count("takes nothing, its records wait") == 1

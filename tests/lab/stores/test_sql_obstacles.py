@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import sqlite3
+import time
 from contextlib import closing, contextmanager
 from urllib.parse import unquote, urlsplit
 
 import pymysql
 import pytest
 
-from ave.exceptions import StoreUnavailable
+from ave.exceptions import ConfigError, StoreUnavailable
 from ave.lab.stores import open_store
 from ave.lab.stores.base import put_all
 from ave.lab.stores.sql import engine as engine_module
 from ave.lab.stores.sql import months as months_module
+from ave.lab.stores.sql import putting as putting_module
 from ave.lab.stores.sql import schema as schema_module
 from ave.lab.stores.sql import tables as tables_module
 from ave.record import KINDS, Query
@@ -192,6 +194,222 @@ def test_a_column_that_an_operator_has_dropped_is_made_again(lab, is_new):
     store = lab.open() if is_new else store
     assert store.put([row(2, {"a": 2, "b": 2}), record(3)]) == []
     assert lab.ask("SELECT a, b FROM boots ORDER BY ave_id") == [(1, None), (2, 2)]
+
+
+# What operators make of a table
+
+
+def is_kept(lab, sent, as_records):
+    """Tell that all of these rows are there once, as many of them as records, and that a repeat is harmless."""
+    assert sorted(map(repr, lab.rows())) == sorted(repr(record.body["row"]) for record in sent)
+    assert lab.kept_as_records() == as_records
+    assert put_all(lab.open(), sent) == []
+    assert len(lab.rows()) == len(sent)
+
+
+@pytest.mark.parametrize(
+    ("change", "as_records"),
+    [
+        ("ALTER TABLE boots ADD CHECK (a >= 0)", 1),
+        ("ALTER TABLE boots ADD COLUMN large BIGINT AS (9223372036854775807 + a) STORED", 2),
+        ("ALTER TABLE boots ADD COLUMN site VARCHAR(20) NOT NULL", 3),
+        ("ALTER TABLE boots CHANGE COLUMN a b BIGINT, ADD COLUMN a BIGINT AS (7) STORED", 3),
+        ("CREATE TRIGGER mine BEFORE INSERT ON boots FOR EACH ROW INSERT INTO elsewhere VALUES (1)", 3),
+        (
+            "CREATE TRIGGER mine BEFORE INSERT ON boots FOR EACH ROW "
+            "IF NEW.a < 0 THEN SIGNAL SQLSTATE '45000' SET MESSAGE_TEXT = 'no'; END IF",
+            1,
+        ),
+    ],
+    ids=["a check", "too large a number", "a column without default", "a calculated column", "a trigger", "a signal"],
+)
+def test_rows_that_an_operators_table_refuses_are_kept_as_records_and_hold_up_nothing(
+    mariadb, change, as_records, caplog
+):
+    store = mariadb.open()
+    sent = [row(1, {"a": -1}), row(2, {"a": 2}), row(3, {"a": 3}), row(4, {"x": 1}, table="other")]
+    store.put([row(9, {"a": 1})])
+    mariadb.ask("DELETE FROM boots")
+    mariadb.ask(change)
+    assert put_all(store, sent) == []
+    assert f"rows of 'boots' are kept in ave_records, {as_records} of them: " in caplog.text
+    is_kept(mariadb, sent, as_records)
+
+
+def test_a_row_that_another_key_takes_for_one_that_is_there_is_kept_as_a_record(lab, caplog):
+    store = lab.open()
+    store.put([row(1, {"a": 1}, time=TIME)])
+    lab.ask("CREATE UNIQUE INDEX mine ON boots (a, ave_time)")
+    sent = [row(seq, {"a": min(seq, 2)}, time=TIME) for seq in (1, 2, 3, 4)]
+    assert put_all(store, sent) == []
+    assert (
+        "rows of 'boots' are kept in ave_records, 2 of them: it leaves them out, for a key that is not" in caplog.text
+    )
+    is_kept(lab, sent, 2)
+
+
+def test_a_record_that_another_key_takes_for_one_that_is_there_waits_until_somebody_drops_that_key(lab):
+    store = lab.open()
+    store.put([record(1, time=TIME)])
+    lab.ask("CREATE UNIQUE INDEX mine ON ave_records (ave_host, ave_time)")
+    with pytest.raises(StoreUnavailable, match=r"ave_records leaves out 1 of 2 records, such as \w+-2; drop"):
+        put_all(store, [record(2, time=TIME), record(3, time=TIME + MONTH_NS)])
+    lab.ask("DROP INDEX mine" if lab.url.startswith("sqlite") else "DROP INDEX mine ON ave_records")
+    assert put_all(store, [record(2, time=TIME), record(3, time=TIME + MONTH_NS)]) == []
+    assert store.count(GUID) == {"shout": 3}
+
+
+def test_what_another_connection_stores_while_a_repeat_is_looked_for_is_not_stored_twice(mariadb, monkeypatch):
+    store, other = mariadb.open(), mariadb.open()
+    sent = [row(1, {"a": 1}), row(2, {"a": 2})]
+    store.put([row(3, {"a": 3})])
+    insert = putting_module.Batch._insert
+
+    def after_the_other(batch, rows, measured):
+        monkeypatch.setattr(putting_module.Batch, "_insert", insert)
+        assert other.put(sent) == []
+        return insert(batch, rows, measured)
+
+    monkeypatch.setattr(putting_module.Batch, "_insert", after_the_other)
+    assert store.put(sent) == []
+    is_kept(mariadb, [*sent, row(3, {"a": 3})], 0)
+
+
+def test_a_table_that_cannot_be_changed_takes_rows_all_the_same(mariadb, haste):
+    store = mariadb.open()
+    store.put([row(1, {"a": 1})])
+    mariadb.ask("RENAME TABLE boots TO theirs")
+    mariadb.ask("CREATE VIEW boots AS SELECT * FROM theirs")
+    sent = [row(2, {"a": 2, "b": 2}), row(3, {"a": 2.5}, time=TIME + MONTH_NS), row(4, {"x": 1}, table="other")]
+    assert put_all(store, sent) == []
+    assert mariadb.ask("SELECT a, ave_body LIKE '%:2%' FROM theirs ORDER BY ave_id") == [(1, None), (2, 1), (None, 1)]
+    assert mariadb.ask("SELECT x FROM other") == [(1,)]
+
+
+def test_a_table_that_cannot_be_mended_leaves_its_rows_to_the_records(mariadb, haste):
+    store = mariadb.open()
+    store.put([row(1, {"a": 1})])
+    mariadb.ask("RENAME TABLE boots TO theirs")
+    columns = "ave_id, ave_time, ave_ns, ave_guid, ave_host, ave_pid, ave_source, ave_body"
+    mariadb.ask(f"CREATE VIEW boots AS SELECT {columns} FROM theirs WHERE FALSE")
+    sent = [row(2, {"a": 2}), row(3, {"a": 3}), row(4, {"x": 1}, table="other")]
+    assert put_all(store, sent) == []
+    assert mariadb.rows() == [{"a": 2}, {"a": 3}, {"x": 1}]
+    assert mariadb.kept_as_records() == 2
+
+
+def test_a_table_that_cannot_be_divided_any_more_takes_rows_all_the_same(mariadb, haste):
+    mariadb.open().put([row(1, {"a": 1})])
+    mariadb.ask("ALTER TABLE boots REMOVE PARTITIONING")
+    mariadb.ask("ALTER TABLE boots ADD UNIQUE mine (a)")
+    sent = [row(1, {"a": 1}), row(2, {"a": 2}), row(3, {"a": 2}), row(4, {"x": 1}, table="other")]
+    assert put_all(mariadb.open(), sent) == []
+    is_kept(mariadb, sent, 1)
+
+
+def test_rows_beyond_all_months_get_a_partition_again_that_somebody_has_dropped(mariadb):
+    store, year = mariadb.open(), 365 * 86_400 * 10**9
+    ahead = [row(2, {"a": 2}, time=TIME + 100 * year), record(12, time=TIME + 100 * year)]
+    for seq in (1, 11):
+        store.put([row(seq, {"a": 1}, time=time.time_ns()), record(10 * seq, time=time.time_ns())])
+    for table in ("boots", "ave_records"):
+        mariadb.ask(f"ALTER TABLE {table} DROP PARTITION pmax")
+    with pytest.raises(StoreUnavailable, match="Table has no partition for value"):
+        put_all(store, ahead)
+    assert put_all(store, ahead) == []
+    assert mariadb.ask("SELECT a FROM boots PARTITION (pmax)") == [(2,)]
+    assert mariadb.ask("SELECT COUNT(*) FROM ave_records PARTITION (pmax)") == [(1,)]
+
+
+def test_a_new_month_has_its_partition_where_somebody_has_dropped_the_last_one(mariadb):
+    store = mariadb.open()
+    store.put([row(1, {"a": 1})])
+    mariadb.ask("ALTER TABLE boots DROP PARTITION pmax")
+    assert put_all(store, [row(2, {"a": 2}, time=TIME + MONTH_NS)]) == []
+    assert mariadb.ask("SELECT a FROM boots PARTITION (p2025_12)") == [(2,)]
+
+
+def test_nobody_is_kept_out_after_a_new_month_has_found_its_table_dropped(mariadb, monkeypatch):
+    monkeypatch.setattr(schema_module, "LOCK_S", 0)
+    store = mariadb.open()
+    store.put([row(1, {"a": 1})])
+    mariadb.ask("DROP TABLE boots")
+    assert store.put([row(2, {"a": 2}, time=TIME + MONTH_NS)]) == []
+    assert mariadb.ask("SELECT a FROM boots PARTITION (p2025_12)") == [(2,)]
+    assert mariadb.open().put([row(3, {"b": 3})]) == []
+
+
+def test_a_row_that_was_kept_as_a_record_is_not_stored_twice_when_its_table_can_be_made(lab):
+    store = lab.open()
+    store.put([row(9, {"x": 1}, table="other")])
+    lab.ask("CREATE TABLE boots (id INTEGER PRIMARY KEY)")
+    sent = [row(1, {"a": 1}), row(2, {"a": 2})]
+    assert store.put(sent) == []
+    lab.ask("DROP TABLE boots")
+    is_kept(lab, [*sent, row(9, {"x": 1}, table="other")], 2)
+    [rejected] = lab.open().put([row(1, {"a": 7}), row(3, {"a": 3})])
+    assert (rejected.record.id, rejected.reason) == (row(1, {}).id, "different content under the same id")
+
+
+# What operators drop of ours
+
+
+@pytest.mark.parametrize("is_new", [False, True], ids=["running", "restarted"])
+@pytest.mark.parametrize("table", ["ave_records", "ave_tables", "ave_columns", "ave_schema"])
+def test_a_table_of_the_catalogue_that_somebody_has_dropped_is_made_again_and_costs_no_record(lab, table, is_new):
+    store = lab.open()
+    store.put([record(1)])
+    lab.ask(f"DROP TABLE {table}")
+    store = lab.open() if is_new else store
+    for batch in ([record(seq) for seq in range(2, 32)], [row(40, {"a": 1})]):
+        try:
+            assert put_all(store, batch) == []
+        except StoreUnavailable as error:
+            assert not is_new, error
+            assert put_all(store, batch) == []
+    assert lab.open().put([record(50)]) == []
+    assert lab.ask("SELECT version FROM ave_schema") == [(1,)]
+    assert lab.ask("SELECT a FROM boots") == [(1,)]
+    assert lab.rows() == [{"a": 1}]
+    assert lab.kept_as_records() == (31 if table == "ave_records" else 32)
+
+
+def test_a_database_that_somebody_has_dropped_is_made_again_and_costs_no_record(mariadb):
+    store = mariadb.open()
+    store.put([row(1, {"a": 1})])
+    mariadb.ask(f"DROP DATABASE {mariadb.url.rpartition('/')[2]}")
+    with pytest.raises(StoreUnavailable):
+        put_all(store, [row(2, {"a": 2})])
+    assert put_all(store, [row(2, {"a": 2})]) == []
+    assert mariadb.rows() == [{"a": 2}]
+
+
+def test_columns_of_which_the_catalogue_has_lost_what_they_are_keep_their_values(mariadb, caplog):
+    mariadb.open().put([row(1, {"a": 1.5})])
+    mariadb.ask("DROP TABLE ave_columns")
+    assert put_all(mariadb.open(), [row(2, {"a": 7}), row(3, {"x": 1}, table="other")]) == []
+    assert mariadb.ask("SELECT a FROM boots ORDER BY ave_id") == [(1.5,), (None,)]
+    assert mariadb.rows()[1:] == [{"a": 7}, {"x": 1}]
+    assert "it has columns with values that ave_columns has lost; bring those entries back" in caplog.text
+
+
+# What operators let the server take
+
+
+def test_a_server_that_takes_too_small_packets_is_told_with_its_cure_and_costs_no_record(mariadb):
+    reader = mariadb.open(readonly=True)
+    mariadb.open().put([row(1, {"a": 1})])
+    [(usual,)] = mariadb.ask("SELECT @@GLOBAL.max_allowed_packet")
+    mariadb.ask("SET GLOBAL max_allowed_packet = 65536")
+    try:
+        with pytest.raises(
+            ConfigError, match="max_allowed_packet of 65536 bytes is too small; let the server have 16M"
+        ):
+            put_all(mariadb.open(), [row(2, {"a": 2})])
+        assert reader.count(GUID) == {"measurement": 1}
+    finally:
+        mariadb.ask(f"SET GLOBAL max_allowed_packet = {usual}")
+    assert put_all(mariadb.open(), [row(2, {"a": 2})]) == []
 
 
 # Transactions that do not end

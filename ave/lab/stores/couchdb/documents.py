@@ -20,10 +20,7 @@ import msgspec
 from ave.lab.stores.instants import instant
 from ave.record import INT_MAX, INT_MIN, Record
 
-__all__ = ["TIME_MAX", "TIME_MIN", "UNSTORABLE", "document", "month", "nanoseconds", "record_of"]
-
-#: What no document can hold raises one of these in `document`.
-UNSTORABLE = (OverflowError, RecursionError, TypeError, ValueError)
+__all__ = ["TIME_MAX", "TIME_MIN", "document", "month", "nanoseconds", "record_of"]
 
 #: Nanoseconds since the epoch that a document can have: all of 1678 to 2261, where years have four digits.
 TIME_MIN, TIME_MAX = -(2**63), 2**63 - 1

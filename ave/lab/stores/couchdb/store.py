@@ -15,9 +15,9 @@ import msgspec
 
 from ave.exceptions import ConfigError, StoreUnavailable, UsageError
 from ave.lab.stores import servers
-from ave.lab.stores.base import DIFFERENT, Rejected, Store, matches, order
+from ave.lab.stores.base import DIFFERENT, UNSTORABLE, Rejected, Store, matches, order
 from ave.lab.stores.couchdb.client import Couch, Missing, Refused, TooLarge
-from ave.lab.stores.couchdb.documents import TIME_MAX, TIME_MIN, UNSTORABLE, document, month, record_of
+from ave.lab.stores.couchdb.documents import TIME_MAX, TIME_MIN, document, month, record_of
 from ave.lab.stores.couchdb.views import DESIGN, LAST, design
 from ave.lab.stores.instants import instant
 from ave.lab.stores.seen import Seen, begun

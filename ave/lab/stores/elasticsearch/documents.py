@@ -12,6 +12,7 @@ from typing import Any
 
 import msgspec
 
+from ave.lab.stores.base import UNSTORABLE
 from ave.lab.stores.elasticsearch.fields import FIELDS, fits, fits_keys, is_small
 from ave.lab.stores.instants import instant
 from ave.record import Record
@@ -44,7 +45,7 @@ def document(record: Record) -> bytes:
         if raw:
             shaped["raw"] = raw
         return msgspec.json.encode(shaped)
-    except (TypeError, ValueError, OverflowError, RecursionError) as error:
+    except UNSTORABLE as error:
         raise UnstorableError(f"no index can hold it: {error}") from error
 
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING, Any
 
-from ave.lab.stores.sql.rows import UNSTORABLE, base_row
+from ave.lab.stores.base import UNSTORABLE
+from ave.lab.stores.sql.rows import base_row
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

@@ -21,7 +21,7 @@ from ave.report import oursql
 if TYPE_CHECKING:
     from sqlalchemy import Connection
 
-__all__ = ["BUSY", "FULL", "RETRY_S", "Database", "NoDatabase", "explained", "is_gone", "number_of"]
+__all__ = ["BUSY", "RETRY_S", "Database", "NoDatabase", "explained", "is_changed", "is_of_table", "number_of"]
 
 #: The database's name unless the URL says it.
 NAME = "ave"
@@ -35,21 +35,22 @@ LOCK_WAIT_S = 5
 #: Seconds until a change is tried again that could not be made.
 RETRY_S = 60.0
 
-#: Numbers of the server's errors: somebody holds a table; no row could have so many columns.
+#: The number of the server's error where somebody holds a table.
 BUSY = 1205
-FULL = {1117, 1118}
 
-#: The same where a statement does not find a table, or a column, or the one that divides it.
-_GONE = {1054, 1146, 1488}
+#: Those where a statement does not find a table, or a column, or the one that divides it, or the month of a row; or
+#: finds a column that demands a value, or takes none.
+_CHANGED = {1054, 1146, 1364, 1488, 1526, 1906, 3105}
 
-#: How SQLite tells that.
-_GONE_WORDS = ("no such table", "no such column", "has no column named")
+#: How SQLite tells that something is not there.
+_CHANGED_WORDS = ("no such table", "no such column", "has no column named")
 
 #: Numbers of the server's errors that take a person: no such user, no right, no such login, wrong host, no TLS.
 _REFUSALS = {1044, 1045, 1130, 1142, 1143, 1227, 1251, 1396, 1410, 1524, 1698, 3159, 9002}
 
-#: Numbers of errors that are about one row: too large for a page, for a packet, not of its column.
-_ROWS = {1118, 1153, 1264, 1265, 1292, 1366, 1406, 3140}
+#: Numbers of errors that are about one row: too large for a page, for a packet, not of its column; or against what an
+#: operator has made of its table: a trigger, a column that is calculated, a check.
+_ROWS = {1118, 1153, 1264, 1265, 1292, 1366, 1406, 3140} | {1365, 1411, 1644, 1690, 3819, 4025}
 
 #: Words in errors that take a person besides, and what that person can do.
 _CURES = {
@@ -144,9 +145,14 @@ def number_of(error: exc.DBAPIError) -> int:
     return first if isinstance(first, int) else 0
 
 
-def is_gone(error: exc.DBAPIError) -> bool:
-    """Tell whether a statement has not found a table or a column."""
-    return number_of(error) in _GONE or any(word in str(error.orig) for word in _GONE_WORDS)
+def is_changed(error: exc.DBAPIError) -> bool:
+    """Tell whether somebody has dropped a table or a part of it, or made another of it than rows were made for."""
+    return number_of(error) in _CHANGED or any(word in str(error.orig) for word in _CHANGED_WORDS)
+
+
+def is_of_table(error: exc.DBAPIError) -> bool:
+    """Tell whether a change that fails may be about its table alone: we are connected still, and may make changes."""
+    return not error.connection_invalidated and number_of(error) not in _REFUSALS
 
 
 def explained(place: str, error: BaseException) -> Exception | None:
@@ -163,7 +169,7 @@ def explained(place: str, error: BaseException) -> Exception | None:
     for word, cure in _CURES.items():
         if word in told:
             return ConfigError(f"{place}: {told}; {cure}")
-    if isinstance(error, _BROKEN) or _is_broken(original):
+    if isinstance(error, _BROKEN) or _is_broken(original) or number in _CHANGED:
         return StoreUnavailable(f"{place}: {told}")
     return None
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from sqlalchemy import exc, text
 
-from ave.lab.stores.sql.engine import BUSY, FULL, RETRY_S, number_of
+from ave.lab.stores.sql.engine import RETRY_S, is_of_table
 from ave.lab.stores.sql.schema import is_server, one_at_a_time
 
 if TYPE_CHECKING:
@@ -21,9 +21,9 @@ log = logging.getLogger(__name__)
 
 _BY_MONTH = "PARTITION BY RANGE COLUMNS (ave_time)"
 
-_NEWEST = text(
-    "SELECT MAX(PARTITION_NAME) FROM information_schema.PARTITIONS WHERE TABLE_SCHEMA = DATABASE() "
-    "AND TABLE_NAME = :name AND PARTITION_NAME LIKE 'p2%'"
+_PARTS = text(
+    "SELECT MAX(NULLIF(PARTITION_NAME, 'pmax')), MAX(PARTITION_NAME = 'pmax') FROM information_schema.PARTITIONS "
+    "WHERE TABLE_SCHEMA = DATABASE() AND TABLE_NAME = :name AND (PARTITION_NAME LIKE 'p2%' OR PARTITION_NAME = 'pmax')"
 )
 
 
@@ -33,14 +33,16 @@ class Months:
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
         self._is_divided = is_server(connection)
-        self._newest: dict[str, str] = {}
-        # tables that somebody holds -> when to try again
+        # tables -> their newest month, if they have one, and whether they take rows beyond it
+        self._parts: dict[str, tuple[str, bool]] = {}
+        # tables that cannot be changed now -> when to try again
         self._later: dict[str, float] = {}
 
     def divide(self, table: Table, month: str) -> None:
         """See that a month (`2026_11`) has a partition; future ones wait until they come.
 
-        While somebody holds the table, or has made it too wide, it stays as it is: its last partition takes the rows.
+        A table that somebody holds, or has changed so that it cannot be divided, stays as it is for a while: its last
+        partition takes the rows.
         """
         month = min(month, f"{datetime.now(UTC):%Y_%m}")
         if not self._is_divided or self._has(table, month) or monotonic() < self._later.get(table.name, 0.0):
@@ -55,33 +57,35 @@ class Months:
 
     def forget(self, table: Table) -> None:
         """Know nothing of a table any more: it was made anew, or others may have divided it."""
-        self._newest.pop(table.name, None)
+        self._parts.pop(table.name, None)
+        self._later.pop(table.name, None)
 
     def _has(self, table: Table, month: str) -> bool:
-        return month <= self._newest.get(table.name, "")
+        newest, is_endless = self._parts.get(table.name, ("", False))
+        return month <= newest and is_endless
 
     def _begin(self, table: Table, month: str) -> None:
-        rest = "PARTITION pmax VALUES LESS THAN (MAXVALUE)"
-        new = f"(PARTITION p{month} VALUES LESS THAN ('{_next(month)}-01'), {rest})"
-        how = "REORGANIZE PARTITION pmax INTO" if table.name in self._newest else _BY_MONTH
+        newest, is_endless = self._parts.get(table.name, ("", False))
+        parts = ["PARTITION pmax VALUES LESS THAN (MAXVALUE)"]
+        if month > newest:
+            parts.insert(0, f"PARTITION p{month} VALUES LESS THAN ('{_next(month)}-01')")
+        how = "REORGANIZE PARTITION pmax INTO" if is_endless else "ADD PARTITION" if newest else _BY_MONTH
         quoted = self._connection.dialect.identifier_preparer.quote_identifier(table.name)
         try:
-            self._connection.execute(text(f"ALTER TABLE {quoted} {how} {new}"))
+            self._connection.execute(text(f"ALTER TABLE {quoted} {how} ({', '.join(parts)})"))
         except exc.DBAPIError as error:
-            if number_of(error) not in {BUSY, *FULL}:
+            if not is_of_table(error):
                 raise
             self._later[table.name] = monotonic() + RETRY_S
             log.warning("%s gets its new month later: %s", table.name, error.orig, extra={"action": "month_later"})
         else:
-            self._newest[table.name] = month
+            self._parts[table.name] = max(month, newest), True
 
     def _load(self, table: Table) -> None:
-        """Read the newest month of a table anew."""
-        newest = self._connection.execute(_NEWEST, {"name": table.name}).scalar_one()
+        """Read anew what a table is divided into."""
+        newest, is_endless = self._connection.execute(_PARTS, {"name": table.name}).one()
         self._connection.commit()
-        self.forget(table)
-        if newest is not None:
-            self._newest[table.name] = newest[1:]
+        self._parts[table.name] = (newest or "")[1:], bool(is_endless)
 
 
 def _next(month: str) -> str:

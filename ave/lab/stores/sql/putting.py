@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING, Any
 from sqlalchemy import exc, select, text
 from sqlalchemy.dialects import mysql, sqlite
 
-from ave.lab.stores.base import DIFFERENT, Rejected
-from ave.lab.stores.sql.engine import explained, is_gone
-from ave.lab.stores.sql.rows import UNSTORABLE, base_row, measured_row, month, record_of
+from ave.exceptions import ConfigError, StoreUnavailable
+from ave.lab.stores.base import DIFFERENT, UNSTORABLE, Rejected
+from ave.lab.stores.sql.engine import explained, is_changed
+from ave.lab.stores.sql.rows import base_row, measured_row, month, record_of
 from ave.lab.stores.sql.sorting import SortedBatch
 from ave.lab.stores.sql.tables import wanted
 from ave.lab.stores.sql.values import NUMBERS, WHOLE, decided
@@ -37,8 +38,9 @@ STATEMENT_BYTES = 1024 * 1024
 #: Characters of the year and the month of an `ave_time`.
 MONTH = len("2026-11")
 
-#: Bytes that a packet needs besides the values of a row.
+#: Bytes that a packet needs besides the values of a row, and that the server must take.
 PACKET_ROOM = 64 * 1024
+PACKET_MIN = 1024 * 1024
 
 #: Tables and columns that values did not fit into, as told in the log already.
 _told: set[tuple[str, str]] = set()
@@ -53,6 +55,7 @@ class Batch:
         self._catalogue = catalogue
         self._place = place
         self._rejected: list[Rejected] = []
+        self._mended: set[str] = set()
         # what no table takes
         self._plain: list[Record] = []
 
@@ -73,10 +76,11 @@ class Batch:
         try:
             self._put(*self._made(name, records, made), doubtful)
         except exc.DBAPIError as error:
-            if name is None or not is_gone(error):
+            if name is None or not is_changed(error):
                 raise
             del self._rejected[before:]
             self._catalogue.mend(name)
+            self._mended.add(name)
             self._put(*self._rows(records, self._table(name, records)), doubtful)
 
     def _made(self, name: str | None, records: list[Record], made: SortedBatch) -> tuple[Rows, Measured | None]:
@@ -146,41 +150,53 @@ class Batch:
         again = [name for name in rows if name in doubtful]
         if again:
             there = self._judged(again, rows, measured)
+            if measured is not None:
+                # its table could not take one of them before
+                there |= self._judged(again, rows, None)
             rows = {name: item for name, item in rows.items() if name not in there}
-        self._insert(rows, measured)
+        refused = self._insert(rows, measured)
+        if measured is None:
+            self._rejected += [_unstorable(rows[name][0], why) for name, why in refused.items()]
+        elif refused:
+            told = "rows of %r are kept in ave_records, %d of them: %s"
+            why = next(iter(refused.values()))
+            log.warning(told, measured.name, len(refused), why, extra={"action": "no_row"})
+            self._plain += [rows[name][0] for name in refused]
 
-    def _insert(self, rows: Rows, measured: Measured | None) -> None:
-        """Insert rows; if the server refuses them as a whole, halve them until the guilty one is found."""
+    def _insert(self, rows: Rows, measured: Measured | None) -> dict[str, str]:
+        """Insert rows; if the server refuses them as a whole, halve them until the guilty ones are found.
+
+        Returns:
+            Why the server takes them not, by id.
+        """
         if not rows:
-            return
+            return {}
         table = self._records if measured is None else measured.table
         try:
             statement = _statement(table, self._connection.dialect)
-            inserted = self._connection.exec_driver_sql(statement, [row for _, row in rows.values()])
-            if inserted.rowcount != len(rows):
-                self._judged(list(rows), rows, measured)
+            inserted = self._connection.exec_driver_sql(statement, [row for _, row in rows.values()]).rowcount
             self._connection.commit()
         except exc.DBAPIError as error:
-            if (measured and is_gone(error)) or explained(self._place, error) is not None:
+            # what mending has not helped is not ours to change
+            is_lasting = measured is not None and measured.name in self._mended and is_changed(error)
+            if not is_lasting and explained(self._place, error) is not None:
                 raise
             self._connection.rollback()
-            if len(rows) == 1:
-                self._refuse(next(iter(rows.values()))[0], measured, error)
-                return
+            if is_lasting or len(rows) == 1:
+                return dict.fromkeys(rows, _reason(error))
             items, middle = list(rows.items()), len(rows) // 2
-            self._insert(dict(items[:middle]), measured)
-            self._insert(dict(items[middle:]), measured)
+            return self._insert(dict(items[:middle]), measured) | self._insert(dict(items[middle:]), measured)
+        # looked at behind the commit: a transaction may not show what another one has stored since it began
+        return {} if inserted == len(rows) else self._missing(rows, measured)
 
-    def _refuse(self, record: Record, measured: Measured | None, error: exc.DBAPIError) -> None:
-        """Keep a measurement that its table refuses as a record; reject a record."""
-        why = str(error.orig.args[-1] if error.orig and error.orig.args else error)
-        if measured is None:
-            self._rejected.append(_unstorable(record, why))
-            return
-        log.warning(
-            "%s is kept in ave_records, not in %r: %s", record.id, measured.name, why, extra={"action": "no_row"}
-        )
-        self._put({record.id: (record, self._plain_row(record))}, None, {record.id})
+    def _missing(self, rows: Rows, measured: Measured | None) -> dict[str, str]:
+        """Judge rows that are there already; return why others of them are not, by id."""
+        missing = rows.keys() - self._judged(list(rows), rows, measured)
+        if missing and measured is None:
+            told = f"ave_records leaves out {len(missing)} of {len(rows)} records, such as {min(missing)}"
+            cure = "drop what makes it do so: a UNIQUE key that is not ours perhaps"
+            raise StoreUnavailable(f"{self._place}: {told}; {cure}")
+        return dict.fromkeys(missing, "it leaves them out, for a key that is not ours perhaps")
 
     def _judged(self, names: list[str], rows: Rows, measured: Measured | None) -> set[str]:
         """Reject those records that are there with another content; return the ids of all that are there."""
@@ -216,17 +232,25 @@ def _statement(table: Table, dialect: Dialect) -> str:
     return str(mysql.insert(table).on_duplicate_key_update(ave_id=table.c.ave_id).compile(dialect=dialect))
 
 
-def limit_packets(connection: Connection) -> int:
-    """Let no statement be larger than the server takes; return how many bytes that is."""
+def limit_packets(connection: Connection, place: str) -> int:
+    """Let no statement be larger than the server takes; return how many bytes that is; ConfigError if too few."""
     if connection.dialect.name == "sqlite":
         return sys.maxsize
     from ave.lab.stores.sql.cursor import limited  # noqa: PLC0415 - pymysql, not where SQLite serves
 
     limit = int(connection.execute(text("SELECT @@max_allowed_packet")).scalar_one())
+    if limit < PACKET_MIN:
+        raise ConfigError(
+            f"{place}: a max_allowed_packet of {limit} bytes is too small; let the server have 16M of it, at least 1M"
+        )
     room = limit - PACKET_ROOM
     made: Any = connection.connection.dbapi_connection
     made.cursorclass = limited(min(STATEMENT_BYTES, room), room)
     return limit
+
+
+def _reason(error: exc.DBAPIError) -> str:
+    return str(error.orig.args[-1] if error.orig and error.orig.args else error)
 
 
 def _tell(measured: Measured, misfits: dict[str, Any]) -> None:

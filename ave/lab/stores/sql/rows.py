@@ -17,10 +17,7 @@ from ave.record import Record
 if TYPE_CHECKING:
     from ave.lab.stores.sql.tables import Measured
 
-__all__ = ["UNSTORABLE", "base_row", "is_measured", "measured_row", "moment", "month", "record_of"]
-
-#: What no table can hold raises one of these in `base_row` and `measured_row`.
-UNSTORABLE = (OverflowError, RecursionError, TypeError, ValueError)
+__all__ = ["base_row", "is_measured", "measured_row", "moment", "month", "record_of"]
 
 #: Characters that the name of a table or column may have.
 NAME_MAX = 200

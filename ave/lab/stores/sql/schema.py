@@ -191,14 +191,20 @@ class Schema:
 
     def prepare(self, connection: Connection, place: str) -> None:
         """Bring the tables up to date; ConfigError if they are of a newer version. Most find nothing to do."""
-        if self.version(connection, place) == len(MIGRATIONS):
+        if self.version(connection, place) == len(MIGRATIONS) and self._is_whole(connection):
             return
         with one_at_a_time(connection):
             reached = self.version(connection, place)
             for number, step in enumerate(MIGRATIONS[reached:], reached + 1):
                 step(self, connection)
                 connection.execute(insert(self.schema).values(version=number))
+            # and what an operator has dropped
+            self.metadata.create_all(connection)
             connection.commit()
+
+    def _is_whole(self, connection: Connection) -> bool:
+        there = inspect(connection)
+        return all(map(there.has_table, self.metadata.tables))
 
     def version(self, connection: Connection, place: str) -> int:
         """Return the version that all tables have reached, 0 for none; ConfigError if it is newer than this program."""

@@ -180,10 +180,10 @@ class _Open:
 
     def begin(self, *, readonly: bool) -> None:
         """Ask what the server takes and what tables there are; who may write sees that they are up to date."""
-        self.packet = limit_packets(self.connection)
         if readonly:
             self._load()
         else:
+            self.packet = limit_packets(self.connection, self._place)
             self.schema.prepare(self.connection, self._place)
             self.catalogue = Catalogue(self.schema, self.connection)
 

@@ -12,10 +12,10 @@ from functools import cached_property
 from time import monotonic
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import Column, Index, MetaData, Table, delete, exc, func, insert, inspect, select, text, update
+from sqlalchemy import Column, Index, MetaData, Table, delete, exc, func, insert, inspect, or_, select, text, update
 from sqlalchemy.schema import CreateColumn
 
-from ave.lab.stores.sql.engine import BUSY, FULL, RETRY_S, number_of
+from ave.lab.stores.sql.engine import BUSY, RETRY_S, is_of_table, number_of
 from ave.lab.stores.sql.months import Months
 from ave.lab.stores.sql.schema import BASE, base_columns, columns_of, is_server, one_at_a_time, options
 from ave.lab.stores.sql.values import TYPES, WHOLE, inferred, sql_name, type_of
@@ -171,9 +171,16 @@ class Catalogue:
         """Make a table what the catalogue says: somebody has dropped it or a part of it, or put another there."""
         with self._alone(name):
             known = self.tables.get(name)
-            if known and not self._change(known, ()):
-                self._forget(known.sql_name)
-                del self.tables[name]
+            try:
+                if known:
+                    self.months.forget(known.table)
+                if known and not self._change(known, ()):
+                    self._forget(known.sql_name)
+                    del self.tables[name]
+            except exc.DBAPIError as error:
+                if not is_of_table(error):
+                    raise
+                self._leave(name, str(error.orig))
 
     def decide(self, name: str, types: dict[str, str]) -> bool:
         """Give columns of a table (name -> type) the type that they have for good, if no other host has done so.
@@ -243,7 +250,7 @@ class Catalogue:
             self._make(name, wanted)
         except exc.DBAPIError as error:
             # a table that is not there cannot be held for long
-            if number_of(error) not in FULL and (number_of(error) != BUSY or name not in self.tables):
+            if not is_of_table(error) or (number_of(error) == BUSY and name not in self.tables):
                 raise
             self._leave(name, str(error.orig))
 
@@ -276,8 +283,8 @@ class Catalogue:
                 return
             if self._is_divided:
                 self._alter(measured.table, "MODIFY COLUMN", *columns)
-        except exc.OperationalError as error:
-            if number_of(error) != BUSY:
+        except exc.DBAPIError as error:
+            if not is_of_table(error):
                 raise
             self._leave(name, str(error.orig))
             return
@@ -300,12 +307,19 @@ class Catalogue:
                 told = "the rows of %r are kept in ave_records: there is a table %s already, which is not ave-logd's"
                 log.warning(told, made.name, made.sql_name, extra={"action": "table_foreign"})
             return False
+        # a crash came between the column and its entry in the catalogue: it has no values, but another type perhaps
+        unlisted = [it for it in added if it.sql_name in there] if self._is_divided else []
+        if unlisted and self._have_values(made.table, unlisted):
+            self._leave(made.name, "it has columns with values that ave_columns has lost; bring those entries back")
+            return False
         if there:
             self._alter(made.table, "ADD COLUMN", *(it for it in made.columns.values() if it.sql_name not in there))
-        if self._is_divided:
-            # a crash came between the column and its entry in the catalogue: it has no values, but another type perhaps
-            self._alter(made.table, "MODIFY COLUMN", *(it for it in added if it.sql_name in there))
+        self._alter(made.table, "MODIFY COLUMN", *unlisted)
         return True
+
+    def _have_values(self, table: Table, columns: list[Named]) -> bool:
+        have = or_(*(table.c[it.sql_name].is_not(None) for it in columns))
+        return self._connection.execute(select(table.c.ave_id).where(have).limit(1)).first() is not None
 
     def _forget(self, identifier: str) -> None:
         for listed in (self._schema.tables.c.sql_name, self._schema.columns.c.table_name):
