@@ -82,7 +82,8 @@ def _store(route: Route, home: str, failure: str) -> Finding:
     else:
         if not failure:
             # nothing was written there: that it takes anything shows when ave-logd brings it
-            return Finding(OK, "stores", f"{name} answers (asked, not written to); it is to take {' '.join(sorted(route.kinds))}")
+            kinds = " ".join(sorted(route.kinds))
+            return Finding(OK, "stores", f"{name} answers (asked, not written to); it is to take {kinds}")
         told, cure = _told(failure, route, home)
         what = f"{name} answers, but ave-logd can store nothing there: {told}"
         if not route.url.startswith("sqlite"):
