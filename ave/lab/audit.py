@@ -43,7 +43,9 @@ TRIES = 10
 
 
 class Audit(NamedTuple):
-    """The answer for one run; `ok` if all rows balance, no number of its segments is missing, and no store is away.
+    """The answer for one run.
+
+    `ok`: something is known of it, all rows balance, no number of its segments is missing, and no store is away.
 
     Attributes:
         guid: the run.
@@ -59,8 +61,8 @@ class Audit(NamedTuple):
 
     @property
     def ok(self) -> bool:
-        """Whether everything emitted is accounted for."""
-        return all(row.ok for row in self.rows) and not self.gaps and not self.away
+        """Whether everything emitted is accounted for, and that is something."""
+        return bool(self.rows) and all(row.ok for row in self.rows) and not self.gaps and not self.away
 
     @property
     def waiting(self) -> int:
@@ -85,7 +87,7 @@ def audit(home: str, guid: str) -> Audit:
     for _ in range(TRIES):
         before = _positions(home, routing)
         found = _audit(home, guid, routing)
-        if found.ok or found.away or before == _positions(home, routing):
+        if found.ok or found.away or not found.rows or before == _positions(home, routing):
             break
     return found
 

@@ -2,7 +2,7 @@
 emitted = stored + dead + refused + waiting.
 
 A store answers for what it was required to take: of what is in the spool now, and of what was there when it was
-removed. What went before it was named is not asked of it.
+removed. What went while ave-logd did not serve it is not asked of it.
 """
 
 from __future__ import annotations
@@ -52,12 +52,13 @@ class Row(NamedTuple):
         stored: per store that takes the kind, or had to when records of it went from the spool: what it says itself, or
             has acknowledged if it cannot be asked; None if it is away.
         dead: dead letters; the most of any required store.
-        refused: refused at the quota, or dropped because no store takes the kind.
+        refused: refused at the quota, or dropped.
         waiting: in the spool only; the most of any required store.
         ok: for every required store, emitted = stored + dead + refused + waiting, but for what went before it was one.
         missing: per required store for which that does not hold, how many it lacks; below zero: how many too many.
-        earlier: per required store, how many went from the spool before it was one.
+        earlier: per required store, how many went from the spool while it was none.
         elsewhere: per store that no file names any more, how many it had to have; "unknown" if nobody noted its name.
+        dropped: of the refused, those whose kind no store takes, or took when they went from the spool.
     """
 
     kind: str
@@ -70,14 +71,15 @@ class Row(NamedTuple):
     missing: Mapping[str, int] = _NOTHING
     earlier: Mapping[str, int] = _NOTHING
     elsewhere: Mapping[str, int] = _NOTHING
+    dropped: int = 0
 
     def as_dict(self) -> dict[str, Any]:
-        """Return the JSON form: the last three only where there is something to say."""
+        """Return the JSON form: the last four only where there is something to say."""
         said = self._asdict()
         return {name: said[name] for name in said if name != "ok" and (name not in _REMARKS or said[name])}
 
 
-_REMARKS = frozenset({"missing", "earlier", "elsewhere"})
+_REMARKS = frozenset({"missing", "earlier", "elsewhere", "dropped"})
 
 
 def balanced(count: Count, sides: Collection[Side]) -> Row:
@@ -102,6 +104,7 @@ def balanced(count: Count, sides: Collection[Side]) -> Row:
         missing=missing,
         earlier={name: entry.earlier for name, entry in required.items() if entry.earlier},
         elsewhere=elsewhere,
+        dropped=count.unrouted,
     )
 
 

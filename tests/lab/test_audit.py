@@ -155,7 +155,7 @@ def test_a_kind_that_no_store_takes_counts_as_refused(home, spool, daemon, confi
     configure("mysql", enabled=False)
     write(spool, 1, header(), record(1, "measurement"), footer(1))
     daemon().drain()
-    assert row(home, "measurement") == Row("measurement", 1, {}, 0, 1, 0, True)
+    assert row(home, "measurement") == Row("measurement", 1, {}, 0, 1, 0, True, dropped=1)
 
 
 def test_with_several_stores_each_required_one_must_have_it_all(home, spool, store, configure, daemon, memory):
@@ -386,7 +386,7 @@ def test_a_kind_that_gets_a_store_in_time_is_no_more_refused(home, spool, config
     one = daemon()
     one.watch.look()
     one.books.keep()
-    assert row(home, "verdict") == Row("verdict", 1, {}, 0, 1, 0, True)
+    assert row(home, "verdict") == Row("verdict", 1, {}, 0, 1, 0, True, dropped=1)
     configure("decibel", enabled=True, url="sqlite:///$HOME/other.db")
     daemon().drain()
     found = row(home, "verdict")
@@ -414,7 +414,7 @@ def test_a_kind_that_had_no_store_when_its_segment_went_stays_refused(home, spoo
     daemon().drain()
     configure("decibel", enabled=True)
     found = row(home, "verdict")
-    assert (found.refused, found.ok, found.earlier) == (1, True, {})
+    assert (found.refused, found.dropped, found.ok, found.earlier) == (1, 1, True, {})
 
 
 def test_a_broken_ledger_is_an_error_with_its_path(home, spool):

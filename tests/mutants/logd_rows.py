@@ -19,6 +19,7 @@ SIGNALS = "ave/lab/daemon/signals.py"
 LOGD_PROGRAM = "ave/lab/logd/program.py"
 PID_FILE = "ave/lab/daemon/pidfile.py"
 BATCHES = "ave/lab/logd/batches.py"
+SERVICES = "ave/lab/cli/services.py"
 SHIPPER = "ave/lab/logd/shipper.py"
 TELLING = "ave/lab/logd/telling.py"
 WATCH = "ave/lab/logd/watch.py"
@@ -33,6 +34,7 @@ TEST_SIGNALS = "tests/chaos/test_logd_signals.py"
 TEST_STORES = "tests/chaos/test_logd_stores.py"
 TEST_BOOKS = "tests/lab/logd/test_books.py"
 TEST_LEDGER = "tests/lab/logd/test_ledger.py"
+TEST_SERVICES = "tests/system/test_services.py"
 TEST_SHIPPER = "tests/lab/logd/test_shipper.py"
 TEST_AUDIT = "tests/lab/test_audit.py"
 
@@ -295,6 +297,24 @@ LOGD = [
         "noted.get(routing) if is_gone else self.takers",
         "self.takers",
         f"{TEST_AUDIT} -k named_later",
+    ),
+    Mutant(
+        *("R13", "an ave-logd that serves older files is taken for well", SERVICES),
+        '    before = said.get("serves", now)\n',
+        "    before = now\n",
+        f"{TEST_SERVICES} -k older_files",
+    ),
+    Mutant(
+        *("R13", "what no store takes is dropped without a word", BOOKKEEPER),
+        "        self._tell_dropped(self.ledger.dropped)\n",
+        "",
+        "tests/lab/logd/test_bookkeeper.py -k no_store_takes",
+    ),
+    Mutant(
+        *("R13", "a run of which nothing is known is proved", AUDIT),
+        "bool(self.rows) and all(",
+        "all(",
+        "tests/lab/cli/test_proof.py -k nothing_is_known_of_is_the_answer_no",
     ),
     Mutant(
         *("R13", "a store that is away proves all it should have", AUDIT),

@@ -12,6 +12,7 @@ SERVER = "ave/network/server.py"
 SERVED = "ave/lab/daemon/served.py"
 SIGNALS = "ave/lab/daemon/signals.py"
 COMMAND = "ave/lab/daemon/command.py"
+LAUNCH = "ave/lab/daemon/launch.py"
 
 TEST_HANDOVER = "tests/chaos/test_services_handover.py"
 TEST_PID_FILE = "tests/lab/daemon/test_pidfile.py"
@@ -65,6 +66,12 @@ SERVICES = [
         "                process.send(signal.SIGKILL)\n",
         "                pass\n",
         f"{TEST_SERVICE} -k killed_after_a_while",
+    ),
+    Mutant(
+        *("L1", "what a server says writes lines of its own into the log", LAUNCH),
+        "return safe_line(super().formatMessage(record))",
+        "return super().formatMessage(record)",
+        "tests/lab/logd/test_logd_program.py -k harmless_line",
     ),
     Mutant(
         *("L3", "a hickup ends those who do not know the signal", HICKUP),

@@ -69,7 +69,7 @@ def test_a_service_is_started_asked_restarted_and_stopped(home):
     assert (code, out) == (0, f"ave-logd serves {home} (pid {first})\n")
     code, out, _ = run(LOGD, "--status")
     assert code == 0
-    assert re.match(rf"ave-logd {re.escape(__version__)} runs since 0:00:\d\d \(pid {first}\)\n", out)
+    assert re.match(rf"ave-logd {re.escape(__version__)} runs for 0:00:\d\d \(pid {first}\)\n", out)
     assert "embedded ok" in out
     code, out, _ = run(LOGD, "--status", "--json")
     said = json.loads(out)
@@ -103,6 +103,8 @@ def test_a_service_that_died_is_told_and_started_again(home):
     [
         (["--start", "--stop"], 2, "ERROR: cannot combine --start and --stop\n"),
         (["--status", "--hickup"], 2, "ERROR: cannot combine --status and --hickup\n"),
+        (["--json"], 2, "ERROR: --json goes with --status\n"),
+        (["--stop", "--json"], 2, "ERROR: --json goes with --status\n"),
         (["--begin"], 2, "unrecognized arguments: --begin"),
     ],
 )
@@ -218,6 +220,31 @@ def test_one_that_does_not_start_is_told(home):
     assert "ave: ave-logd: " in err
     assert "mysql.json" in err
     assert "stopped" in out
+
+
+def test_a_service_that_serves_older_files_than_there_are_is_told_until_it_reads_them(home):
+    url = f"sqlite:///{home}/other.db"
+    Path(homes.config_file("panotti", home)).write_text('{"enabled": false}')
+    run(LOGD, "--start")
+    assert "older" not in run(AVE, "status")[1]
+    assert findings(home, "ave-logd") == []
+    Path(homes.config_file("panotti", home)).write_text(json.dumps({"enabled": True, "url": url, "password": "S3cret"}))
+    [name] = [route.name for route in config.Routing.read(home).routes if route.name != "embedded"]
+    older = f"serves an older configuration than the files have, of {name}"
+    assert f"\n    {older}; mend: ave-logd --restart\n" in run(AVE, "status")[1]
+    said = json.loads(run(AVE, "status", "--json")[1])
+    assert said["outdated"] == older
+    assert said["serves"] == {"embedded": "artifact measurement verdict"}
+    mend = f"ave-logd --restart, or SIGHUP: kill -HUP {pid_of(home)}"
+    assert findings(home, "ave-logd") == [(older, mend)]
+    os.kill(pid_of(home), signal.SIGHUP)
+    wait_until(lambda: findings(home, "ave-logd") == [])
+    assert "older" not in run(AVE, "status")[1]
+    assert "S3cret" not in run(LOGD, "--status", "--json")[1]
+    Path(homes.config_file("panotti", home)).write_text(json.dumps({"enabled": True, "url": url, "required": False}))
+    assert findings(home, "ave-logd")[0][0] == older, "whether it is waited for matters, too"
+    Path(homes.config_file("panotti", home)).write_text("{")
+    assert findings(home, "ave-logd") == [], "what is in the files now cannot be served"
 
 
 # ave doctor

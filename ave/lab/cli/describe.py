@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from ave.record import Record
 
-__all__ = ["BAD", "GOOD", "ODD", "counted", "describe", "duration", "outcome"]
+__all__ = ["BAD", "GOOD", "ODD", "counted", "describe", "duration", "label_of", "outcome"]
 
 #: Lines of a message or trace that are written; `--json` has all of them.
 LINES_MAX = 40
@@ -45,10 +45,15 @@ def describe(record: Record) -> Line:
     """Say what a record is about."""
     body = record.body
     if "_continues" in body:
-        return Line(record.time, record.kind, f"(goes on from record {body['_continues']})", "dim")
+        return Line(record.time, label_of(record.kind), f"(goes on from record {body['_continues']})", "dim")
     words = _DESCRIBED.get(record.kind)
     label, text, style = words(body) if words else (record.kind, _values(body), "")
     return Line(record.time, label, "\n".join(_short(line, LINE_MAX) for line in text.split("\n")), style)
+
+
+def label_of(kind: str) -> str:
+    """Return a kind as a label, of which none is wider than the column of labels."""
+    return "measured" if kind == "measurement" else kind
 
 
 def outcome(body: dict[str, Any]) -> str:
@@ -247,7 +252,8 @@ def _call(body: dict[str, Any]) -> _Words:
 
 def _measurement(body: dict[str, Any]) -> _Words:
     row = body.get("row")
-    return "measured", f"{_text(body.get('table', '?'))}: {_values(row) if isinstance(row, dict) else _text(row)}", ""
+    figures = _values(row) if isinstance(row, dict) else _text(row)
+    return label_of("measurement"), f"{_text(body.get('table', '?'))}: {figures}", ""
 
 
 _EVENTS: dict[str, Callable[[dict[str, Any]], _Words]] = {

@@ -25,20 +25,28 @@ __all__ = ["examine"]
 #: The share of the quota beyond which the first kinds are refused.
 QUOTA_SHARE = 0.70
 
+#: The mend of what keeps us from looking.
+_FIRST = "mend that first, then ask again"
+
 #: Seconds a record waits where all is well, and more.
 LAG_S = 60
 
 
 def examine(home: str) -> Iterator[Finding]:
-    """Look at everything; raises nothing for what is found. What is well is told once per subject."""
+    """Look at everything; raises nothing for what is found. What is well, or wrong, is told once per subject."""
+    told: set[str] = set()
     for subject, look_at in _CHECKS:
         is_told = False
         try:
             for finding in look_at(home):
                 is_told = True
+                told.add(f"{finding.what}; {finding.mend}")
                 yield finding
         except (AveException, OSError) as error:
-            yield Finding(WRONG, subject, str(error), "mend that first, then ask again")
+            if str(error) in told:
+                yield Finding(WARNING, subject, "not looked at, for what is told above", _FIRST)
+            else:
+                yield Finding(WRONG, subject, str(error), _FIRST)
         else:
             if not is_told:
                 yield Finding(OK, subject, "nothing wrong")
@@ -62,29 +70,55 @@ def _stores(home: str) -> Iterator[Finding]:
 
 def _store(route: Route, home: str, failure: str) -> Finding:
     """Try one store; `failure`: why ave-logd can store nothing there, if it says so."""
+    name = route.name
     try:
         with closing(open_store(route.url, home, route.kinds, readonly=True)) as store:
             store.probe()
-    except (ConfigError, StoreUnavailable) as error:
-        what, cure = f"{route.name}: {error}", _cure(route, home, is_away=isinstance(error, StoreUnavailable))
+    except StoreUnavailable as error:
+        what, cure = f"{name}: {error}", _cure(route, home, is_away=True)
+    except ConfigError as error:
+        told, cure = _told(str(error), route, home)
+        what = f"{name}: {told}"
     else:
         if not failure:
-            return Finding(OK, "stores", f"{route.name} answers; it takes {' '.join(sorted(route.kinds))}")
-        what, cure = f"{route.name} answers, but ave-logd can store nothing there: {failure}", _cure(route, home)
+            # nothing was written there: that it takes anything shows when ave-logd brings it
+            kinds = " ".join(sorted(route.kinds))
+            return Finding(OK, "stores", f"{name} answers (asked, not written to); it is to take {kinds}")
+        told, cure = _told(failure, route, home)
+        what = f"{name} answers, but ave-logd can store nothing there: {told}"
+        if not route.url.startswith("sqlite"):
+            cure += "; if the file has been mended since, ave-logd --restart"
     mend = f"{cure}; until then its records wait in the spool"
     return Finding(WRONG if route.required else WARNING, "stores", what, mend)
+
+
+def _told(error: str, route: Route, home: str) -> tuple[str, str]:
+    """Return what a store is told to suffer from, and the cure: its own, if the error has one behind a semicolon."""
+    what, mark, cure = error.rpartition("; ")
+    if not mark:
+        return error, _cure(route, home)
+    if cure.startswith("known: "):
+        return error, f"mend the url in {_paths(route, home)}"
+    return what, f"{cure} (configured in {_paths(route, home)})"
 
 
 def _cure(route: Route, home: str, *, is_away: bool = False) -> str:
     """Return what to look at when a store takes nothing: the place, or the file and its keys."""
     if route.url.startswith("sqlite"):
         return f"see who owns {route.url.partition('://')[2]}, its mode, and the room on its disk"
-    files = [file for file in route.files if file != "workspace"]
-    paths = " and ".join(homes.config_file(file, home) for file in files)
-    place = '"url"' if load(files[0], home).url is not None else '"host" and "port"'
+    place = '"url"' if load(_files(route)[0], home).url is not None else '"host" and "port"'
     if is_away:
-        return f"start it, or correct {place} in {paths}"
-    return f'see what its user may do there, or correct {place}, "user" and "password" in {paths}'
+        return f"start it, or correct {place} in {_paths(route, home)}"
+    return f'see what its user may do there, or correct {place}, "user" and "password" in {_paths(route, home)}'
+
+
+def _files(route: Route) -> list[str]:
+    """Return the files that name a store; that of a workspace has no key for it."""
+    return [file for file in route.files if file != "workspace"] or [*route.files]
+
+
+def _paths(route: Route, home: str) -> str:
+    return " and ".join(homes.config_file(file, home) for file in _files(route))
 
 
 def _contents(home: str) -> Iterator[Finding]:

@@ -11,9 +11,10 @@ import shutil
 import sys
 from datetime import UTC, datetime, timedelta
 from json import JSONEncoder
+from textwrap import wrap
 from typing import TYPE_CHECKING, Any, NamedTuple, TextIO
-from unicodedata import category
 
+from ave.lab.text import safe, safe_line
 from ave.record import Record
 
 if TYPE_CHECKING:
@@ -31,6 +32,7 @@ __all__ = [
     "one_line",
     "safe",
     "seconds",
+    "shortened",
     "size",
     "tell",
     "write_json",
@@ -43,8 +45,8 @@ NARROW = 60
 #: Width of the labels of a story.
 LABEL = 10
 
-#: Joiners that several scripts and emoji need; they move nothing and hide nothing.
-_JOINERS = frozenset("\u200c\u200d")
+#: The longest name of a store that has room beside its numbers in 80 columns.
+STORE = 40
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
@@ -58,15 +60,7 @@ class Line(NamedTuple):
     style: str = ""
 
 
-# Text that is safe
-
-
-def safe(text: str) -> str:
-    """Return text that does nothing to a terminal; line ends stay, tabs become blanks."""
-    text = text.replace("\r\n", "\n").expandtabs(4)
-    if text.replace("\n", "").isprintable():
-        return text
-    return "".join(char if char == "\n" or _is_harmless(char) else _escaped(char) for char in text)
+# Text on one line
 
 
 def one_line(text: str, limit: int = 1000) -> str:
@@ -74,14 +68,6 @@ def one_line(text: str, limit: int = 1000) -> str:
     cut = text[: 2 * limit]
     line = " | ".join(" ".join(part.split()) for part in cut.split("\n") if part.strip())
     return line if len(line) <= limit and len(cut) == len(text) else line[: limit - 1] + "…"
-
-
-def _is_harmless(char: str) -> bool:
-    return char.isprintable() or char in _JOINERS or category(char) == "Zs"
-
-
-def _escaped(char: str) -> str:
-    return f"\\x{ord(char):02x}" if char <= "\xff" else char.encode("ascii", "backslashreplace").decode()
 
 
 # JSON
@@ -115,6 +101,14 @@ class Screen:
             self._terminal.write([(safe(text), style)])
         else:
             self._stream.write(safe(text) + "\n")
+
+    def beside(self, head: str, text: str, style: str = "") -> None:
+        """Write one line, on a terminal folded beside its head; words, such as paths, stay whole."""
+        head, text = safe_line(head), safe_line(text)
+        if self._terminal:
+            self._terminal.beside(head, text, style)
+        else:
+            self._stream.write(f"{head}{text}\n")
 
     def line(self, line: Line) -> None:
         """Write a line of a story: time, label, and the text in a column of its own."""
@@ -156,6 +150,12 @@ class _Terminal:
         if cut:
             text.truncate(self._console.width, overflow="ellipsis")
         self._console.print(text, soft_wrap=True, highlight=False)
+
+    def beside(self, head: str, text: str, style: str) -> None:
+        room = max(20, self._console.width - len(head))
+        for part in wrap(text, room, break_long_words=False, break_on_hyphens=False):
+            self.write([(f"{head}{part}", style)])
+            head = " " * len(head)
 
     def line(self, time: str, label: str, text: str, style: str) -> None:
         narrow = self._console.width < NARROW
@@ -249,6 +249,11 @@ def size(count: float) -> str:
 def many(count: int, noun: str) -> str:
     """Return a number of things: `1 shout`, `2 shouts`."""
     return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
+
+
+def shortened(store: str) -> str:
+    """Return the name of a store, at most `STORE` characters: its end is what tells those apart that begin alike."""
+    return store if len(store) <= STORE else f"{store[: STORE - 9]}…{store[-8:]}"
 
 
 def columns(rows: Sequence[Sequence[object]]) -> list[str]:

@@ -47,12 +47,12 @@ def audit(run: Run, guid: str, as_json: bool) -> None:
     Not balanced, a store is away, or nothing is known of the run: exit code 1, and the gaps say what is missing.
     """
     found = ask(run.home, guid)
-    run.code = 0 if found.ok and found.rows else 1
+    run.code = 0 if found.ok else 1
     if as_json:
         write_json([found.as_dict()])
-    elif found.rows or found.gaps:
+    elif found.rows:
         _write_audit(found)
-    else:
+    if not found.rows:
         raise No(f"nothing is known of {guid} on this host")
 
 
@@ -94,12 +94,20 @@ def _judgement(found: Audit) -> tuple[str, str]:
 
 
 def _remarks(rows: list[Row]) -> Iterator[str]:
-    """Say which records a store is not asked for, though it takes their kind."""
+    """Say which records a store is not asked for, though it takes their kind, and which no store has."""
     for row in rows:
         for store, count in row.earlier.items():
-            yield f"{row.kind}: {count} delivered before {store} was named"
+            yield f"{row.kind}: {count} delivered while ave-logd did not serve {store}"
         for store, count in row.elsewhere.items():
             yield f"{row.kind}: {count} delivered to {store}, which no file names now"
+    yield from _dropped(rows)
+
+
+def _dropped(rows: list[Row]) -> Iterator[str]:
+    """Say which records are nowhere, for a reason that makes the books balance."""
+    for row in rows:
+        if row.dropped:
+            yield f"{row.kind}: {row.dropped} dropped: no store took that kind; `ave doctor` tells whether one does now"
 
 
 def _differences(rows: list[Row]) -> Iterator[str]:
@@ -128,6 +136,7 @@ def wait(run: Run, guid: str, timeout: float | None) -> None:
       ave wait 20261122-nightly-17 --timeout 60 && ave show 20261122-nightly-17
 
     A run that nothing is known of yet is waited for. Time-out, a loss, or a job that was abandoned: exit code 1.
+    Records that were dropped, for no store took their kind, are told.
     """
     began = looked = time.monotonic()
     state = _State(run, guid)
@@ -137,12 +146,15 @@ def wait(run: Run, guid: str, timeout: float | None) -> None:
     with Progress() as progress:
         while not is_complete:
             if timeout is not None and time.monotonic() - began >= timeout:
-                raise No(f"{guid} is not complete after {seconds(timeout)}: {state.why}; `ave doctor` may tell why")
+                doctor = "" if "`ave doctor`" in state.why else "; `ave doctor` may tell why"
+                raise No(f"{guid} is not complete after {seconds(timeout)}: {state.why}{doctor}")
             progress.show(f"{seconds(int(time.monotonic() - began))}: {state.why}")
             # a look at very large books takes its time; half of it is left to others
             time.sleep(max(POLL_S, time.monotonic() - looked))
             looked = time.monotonic()
             is_complete = state.look()
+    for line in _dropped(state.rows):
+        tell(line)
 
 
 class _State:
@@ -150,6 +162,7 @@ class _State:
 
     Attributes:
         why: what is not complete, in words.
+        rows: the books, as they were at the last look.
     """
 
     def __init__(self, run: Run, guid: str) -> None:
@@ -158,6 +171,7 @@ class _State:
         self._last: Audit | None = None
         self._since = time.monotonic()
         self.why = ""
+        self.rows: list[Row] = []
 
     def look(self) -> bool:
         """Tell whether the run is complete; No: it never will be."""
@@ -167,6 +181,7 @@ class _State:
         except StoreUnavailable as error:
             self.why = str(error)
             return False
+        self.rows = found.rows
         if found != self._last:
             self._last, self._since = found, time.monotonic()
         if self.why in _IN_VAIN and time.monotonic() - self._since > LOST_S:

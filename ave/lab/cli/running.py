@@ -48,6 +48,8 @@ def _running(service: Service) -> Finding:
     if said["version"] != __version__:
         what = f"version {said['version']} runs, {__version__} is installed"
         return Finding(WARNING, name, what, f"{name} --restart")
+    if outdated := services.outdated(service.home, said):
+        return Finding(WRONG, name, outdated, f"{name} --restart, or SIGHUP: kill -HUP {said['pid']}")
     return Finding(OK, name, f"runs (pid {said['pid']})")
 
 

@@ -7,23 +7,21 @@ from typing import TYPE_CHECKING, Any
 import click
 import msgspec
 
-from ave.exceptions import AveException, UsageError
+from ave.exceptions import AveException, ConfigError, UsageError
 from ave.lab.cli.contents import look
 from ave.lab.cli.context import Run, as_json_option, pass_run
-from ave.lab.cli.output import Screen, columns, seconds, size, tell, write_json
+from ave.lab.cli.output import Screen, columns, seconds, shortened, size, tell, write_json
+from ave.lab.config import Routing
 from ave.lab.daemon import command, user
-from ave.lab.logd.program import LogdService
+from ave.lab.logd.program import LogdService, served
 
 if TYPE_CHECKING:
     from ave.lab.daemon import Service
 
-__all__ = ["COMMANDS", "failures", "services"]
+__all__ = ["COMMANDS", "failures", "outdated", "services"]
 
 #: What is under way to the stores is only safe with the one that brings it there: it is first up, and last down.
 _KINDS: tuple[type[Service], ...] = (LogdService,)
-
-#: The longest name of a store that has room beside its numbers in 80 columns.
-NAME = 40
 
 _STYLES = {"running": "green", "stopped": "yellow"}
 
@@ -36,6 +34,17 @@ def services(home: str) -> list[Service]:
 def failures(said: dict[str, str]) -> dict[str, str]:
     """Return per store why nothing goes there, of what ave-logd says about its stores."""
     return {store: why for store, why in said.items() if why != "ok"}
+
+
+def outdated(home: str, said: dict[str, Any]) -> str:
+    """Return how the configuration that a service says it `serves` differs from the files; empty if it does not."""
+    try:
+        now = served(Routing.read(home))
+    except ConfigError:
+        return ""  # what is in the files cannot be served
+    before = said.get("serves", now)
+    differing = [name for name in {**now, **before} if now.get(name) != before.get(name)]
+    return f"serves an older configuration than the files have, of {', '.join(differing)}" if differing else ""
 
 
 @click.command()
@@ -94,7 +103,8 @@ def down(run: Run, grace: float, as_json: bool) -> None:
 def status(run: Run, as_json: bool) -> None:
     """Show how all services are.
 
-    And for each store: what waits for it, how long, its dead letters, and why it takes nothing.
+    And for each store: what waits for it, how long, its dead letters, and why it takes nothing. And whether a service
+    goes by older files than there are.
 
     \b
     Examples:
@@ -111,7 +121,11 @@ def status(run: Run, as_json: bool) -> None:
 
 
 def _states(run: Run) -> list[dict[str, Any]]:
-    return [command.state(service)[1] for service in services(run.home)]
+    states = [command.state(service)[1] for service in services(run.home)]
+    for state in states:
+        if how := outdated(run.home, state):
+            state["outdated"] = how
+    return states
 
 
 def _judged(run: Run) -> list[dict[str, Any]]:
@@ -142,6 +156,8 @@ def _show(states: list[dict[str, Any]], *, as_json: bool) -> None:
     screen.text(title)
     for state, row in zip(states, rows, strict=True):
         screen.text(row, _STYLES.get(state["state"], "bold red"))
+        if "outdated" in state:
+            screen.text(f"    {state['outdated']}; mend: {state['service']} --restart", "bold red")
         if "delivery" in state:
             _show_delivery(screen, state["delivery"])
 
@@ -160,10 +176,7 @@ def _show_delivery(screen: Screen, ways: list[dict[str, Any]]) -> None:
 
 def _way(way: dict[str, Any]) -> tuple[object, ...]:
     lag = "-" if way["lag_s"] is None else seconds(way["lag_s"])
-    name = way["store"]
-    if len(name) > NAME:
-        name = f"{name[: NAME - 9]}…{name[-8:]}"  # the end is what tells those apart that begin alike
-    return ("", size(way["waiting_bytes"]), lag, way["dead"], name)
+    return ("", size(way["waiting_bytes"]), lag, way["dead"], shortened(way["store"]))
 
 
 def _row(state: dict[str, Any]) -> tuple[str, ...]:

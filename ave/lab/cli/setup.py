@@ -74,6 +74,7 @@ def doctor(run: Run, as_json: bool) -> None:
     """Tell what is wrong on this host.
 
     Looks at rights, configuration, spool, disk, file system, clock, services with their logs and units, and stores.
+    Those are asked, and nothing is written there: whether it can be, ave-logd tells when it does.
 
     \b
     Examples:
@@ -90,9 +91,10 @@ def doctor(run: Run, as_json: bool) -> None:
         return
     screen = Screen()
     for finding in findings:
-        mend = f"\n  mend: {finding.mend}" if finding.mend else ""
         style = _STYLES.get(finding.state, "yellow")
-        screen.text(f"{finding.state:8} {finding.subject}: {finding.what}{mend}", style)
+        screen.beside(f"{finding.state:8} ", f"{finding.subject}: {finding.what}", style)
+        if finding.mend:
+            screen.beside("  mend: ", finding.mend, style)
 
 
 def _judged(run: Run) -> Iterator[Finding]:

@@ -12,7 +12,7 @@ from ave.lab.cli.context import Group, No, Run, as_json_option, pass_run
 from ave.lab.cli.describe import describe
 from ave.lab.cli.letters import complete, dead_letters
 from ave.lab.cli.letters import retry as offer
-from ave.lab.cli.output import Screen, columns, many, seconds, size, tell, write_json
+from ave.lab.cli.output import Screen, columns, many, seconds, shortened, size, tell, write_json
 from ave.spool import reader
 
 if TYPE_CHECKING:
@@ -66,10 +66,10 @@ def _write_status(found: Contents) -> None:
         screen.text(
             f"damaged: {many(found.damaged_files, 'piece')}, {size(found.damaged_bytes)}, in damaged/", "yellow"
         )
-    table: list[list[object]] = [["store", "waits", "in segments", "for", "dead letters"]]
+    table: list[list[object]] = [["store", "waits", "segments", "for", "dead"]]
     for way in found.stores:
         lag = "-" if way.lag_s is None else seconds(way.lag_s)
-        table.append([way.store, size(way.waiting_bytes), way.waiting_segments, lag, way.dead])
+        table.append([shortened(way.store), size(way.waiting_bytes), way.waiting_segments, lag, way.dead])
     for line in columns(table):
         screen.text(line)
     for way in found.stores:

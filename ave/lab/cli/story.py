@@ -10,7 +10,7 @@ from collections import Counter, deque
 from typing import TYPE_CHECKING
 
 from ave.lab.cli.course import Course
-from ave.lab.cli.describe import BAD, ODD, counted, describe
+from ave.lab.cli.describe import BAD, ODD, counted, describe, label_of
 from ave.lab.cli.output import Line, many, one_line, seconds
 from ave.lab.cli.totals import Totals
 
@@ -169,5 +169,5 @@ class _Block:
             line = describe(record)
             lines.append(line._replace(text=one_line(line.text, OUTPUT_WIDTH)))
         for kind, (begin, count) in self._quiet.items():
-            lines.append(Line(begin, kind, many(count, _QUIET.get(kind, "more line")), "dim"))
+            lines.append(Line(begin, label_of(kind), many(count, _QUIET.get(kind, "more line")), "dim"))
         yield from sorted(lines, key=lambda line: line.time or 0)

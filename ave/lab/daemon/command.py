@@ -9,6 +9,7 @@ import signal
 import sys
 import time
 from datetime import timedelta
+from textwrap import wrap
 from typing import TYPE_CHECKING, Any
 
 from ave import __version__
@@ -26,6 +27,7 @@ from ave.exceptions import (
 from ave.lab.daemon import notify, pidfile, user
 from ave.lab.daemon.channel import ask
 from ave.lab.daemon.launch import log_to_stderr
+from ave.lab.text import safe, safe_line
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -68,12 +70,10 @@ def run(kind: type[Service], argv: Sequence[str], *, about: str, examples: str =
     parser = _parser(kind, about, examples)
     options = parser.parse_args(argv)
     actions = [action for action in ACTIONS if getattr(options, action)]
-    if len(actions) > 1:
+    action = actions[0] if actions else kind.default_action or ""
+    if fault := _fault(actions, action, options):
         parser.print_usage(sys.stderr)
-        return _failed(f"ERROR: cannot combine --{actions[0]} and --{actions[1]}", 2)
-    if not (action := actions[0] if actions else kind.default_action or ""):
-        parser.print_usage(sys.stderr)
-        return _failed("ERROR: no action specified", NO_ACTION)
+        return _failed(f"ERROR: {fault}", 2 if action else NO_ACTION)
     try:
         if action in {"start", "restart", "foreground"}:
             user.become(kind.name)
@@ -85,6 +85,15 @@ def run(kind: type[Service], argv: Sequence[str], *, about: str, examples: str =
     except OSError as error:
         what = f"{error.filename}: {error.strerror}" if error.filename else str(error)
         return _failed(f"{kind.name}: {what}; `ave doctor` tells the mend", 1)
+
+
+def _fault(actions: Sequence[str], action: str, options: argparse.Namespace) -> str:
+    """Return what is wrong with a command line that parses; empty if nothing is."""
+    if len(actions) > 1:
+        return f"cannot combine --{actions[0]} and --{actions[1]}"
+    if not action:
+        return "no action specified"
+    return "--json goes with --status" if options.json and action != "status" else ""
 
 
 def stop(service: Service, grace_s: float = GRACE_S) -> list[int]:
@@ -214,12 +223,18 @@ def _described(said: dict[str, Any]) -> str:
         pid = f" (pid {said['pid']})" if said.get("pid") else ""
         return f"{name} {words[said['state']]}{pid}"
     pid, uptime, version = rest.pop("pid"), timedelta(seconds=int(rest.pop("uptime"))), rest.pop("version")
-    lines = [f"{name} {version} runs since {uptime} (pid {pid})"]
+    lines = [f"{name} {version} runs for {uptime} (pid {pid})"]
     for key, value in rest.items():
         shown = [f"{what} {how}" for what, how in value.items()] if isinstance(value, dict) else [value]
-        heads = [f"{key}:", *[""] * len(shown)]
-        lines += [f"  {head:12} {one}" for head, one in zip(heads, shown, strict=False) if one not in {"", None, False}]
+        told = [part for one in shown if one not in {"", None, False} for part in _folded(str(one))]
+        heads = [f"{key}:", *[""] * len(told)]
+        lines += [f"  {head:12} {part}" for head, part in zip(heads, told, strict=False)]
     return "\n".join(lines)
+
+
+def _folded(text: str) -> list[str]:
+    """Return a text, harmless, as lines that have room beside their head in 80 columns; no path is cut."""
+    return wrap(safe_line(text), 65, subsequent_indent="  ", break_long_words=False, break_on_hyphens=False)
 
 
 # The command line
@@ -241,7 +256,9 @@ def _parser(kind: type[Service], about: str, examples: str) -> argparse.Argument
         help="seconds from SIGTERM to SIGKILL (default: %(default)g)",
     )
     parser.add_argument("--json", action="store_true", help="with --status: one JSON object")
-    parser.add_argument("--home", metavar="DIR", help="the directory that holds .ave (default: $AVE_HOME, ~)")
+    parser.add_argument(
+        "--home", metavar="DIR", help="the directory that holds .ave (default: $AVE_HOME, /etc/ave/user, ~)"
+    )
     parser.add_argument("--version", action="version", version=f"{kind.name} {__version__}")
     kind.add_options(parser)
     return parser
@@ -253,5 +270,5 @@ def _say(text: str) -> None:
 
 
 def _failed(message: str, code: int) -> int:
-    sys.stderr.write(f"{message}\n")
+    sys.stderr.write(f"{safe(message)}\n")
     return code

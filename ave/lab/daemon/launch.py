@@ -16,6 +16,7 @@ from daemon import DaemonContext  # type: ignore[import-untyped]
 
 from ave.exceptions import AveException, ConfigError
 from ave.lab.daemon.life import Life
+from ave.lab.text import safe, safe_line
 from ave.network.process import forget_fds
 
 if TYPE_CHECKING:
@@ -46,8 +47,19 @@ def launch(service: Service, *, take_over: bool) -> int:
 
 def log_to_stderr(name: str) -> None:
     """Let the messages of this process go to stderr, each with its time and the name of the service."""
-    form = f"%(asctime)s {name} %(levelname)s: %(message)s"
-    logging.basicConfig(level=logging.INFO, format=form, stream=sys.stderr, force=True)
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(_Formatter(f"%(asctime)s {name} %(levelname)s: %(message)s"))
+    logging.basicConfig(level=logging.INFO, handlers=[handler], force=True)
+
+
+class _Formatter(logging.Formatter):
+    """Makes one harmless line of a message, in which a server may have its say; a traceback keeps its lines."""
+
+    def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802 - logging's name
+        return safe_line(super().formatMessage(record))
+
+    def formatException(self, ei: Any) -> str:  # noqa: N802
+        return safe(super().formatException(ei))
 
 
 def _hear(service: Service, read: int) -> int:

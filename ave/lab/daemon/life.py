@@ -26,6 +26,7 @@ from ave.lab.daemon.house import House
 from ave.lab.daemon.pidfile import PidFile
 from ave.lab.daemon.signals import Signals
 from ave.lab.daemon.worker import Worker
+from ave.lab.text import safe_line
 from ave.network.address import shown
 
 if TYPE_CHECKING:
@@ -327,7 +328,7 @@ class Life:
     # End
 
     def _failed(self, message: str, code: int) -> int:
-        sys.stderr.write(f"{self.service.name}: {message}\n")
+        sys.stderr.write(f"{self.service.name}: {safe_line(message)}\n")
         sys.stderr.flush()
         self.failure = message
         return code

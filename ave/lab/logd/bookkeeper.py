@@ -9,6 +9,7 @@ import time
 from contextlib import closing
 from typing import TYPE_CHECKING
 
+from ave import home as homes
 from ave import io, spool
 from ave.exceptions import StoreUnavailable
 from ave.lab.logd.books import enter, lose_replaced, lose_vanished, replaced
@@ -17,6 +18,8 @@ from ave.lab.logd.places import damaged, set_aside, sweep
 from ave.spool import reader
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from ave.lab.config import Routing
     from ave.lab.logd.watch import Watch
     from ave.spool.frames import Damage
@@ -68,6 +71,7 @@ class Bookkeeper:
         self.ledger.takers = routing.takers
         self._required = [route.name for route in routing.routes if route.required]
         self._routing = routing
+        self._dropped: set[str] = set()
 
     def recover(self, error: Exception) -> None:
         """Make good for a step that failed: what it took is undone; books that are broken are set aside for new ones.
@@ -111,10 +115,26 @@ class Bookkeeper:
             self._keep_evidence(name, damage)
             io.reached("evidence-kept")
         io.reached("books-taken")
+        self._tell_dropped(self.ledger.dropped)
         self.ledger.commit()
         io.reached("books-committed")
         self._is_some_untold = True
         return True
+
+    def _tell_dropped(self, kinds: Mapping[str, str]) -> None:
+        """Tell, once of each kind, that no store takes such records: with their segments they are dropped."""
+        files = {kind: file for file, of in self._routing.unrouted_by().items() for kind in of}
+        for kind, guid in kinds.items():
+            name = kind if kind in files else "kinds of another version"
+            if name not in self._dropped:
+                self._dropped.add(name)
+                file = homes.config_file(files[kind], self.home) if kind in files else ""
+                mend = f'"enabled": true in {file}, then `ave-logd --restart`' if file else "upgrade ave-logging"
+                log.warning(
+                    "no store takes %s, so such records are dropped, one of run %r first; to keep them: %s",
+                    *(name, guid, mend),
+                    extra={"action": "unrouted"},
+                )
 
     def tell_gaps(self) -> bool:
         """Emit a `gap` record for holes in segments that are read to their end."""

@@ -174,6 +174,13 @@ class Ledger:
         """Whether something was taken since the last commit."""
         return self._db.in_transaction
 
+    @property
+    def dropped(self) -> dict[str, str]:
+        """The kinds of what was taken since the last commit that no store takes now, each with a run it is of."""
+        if self.takers is None:
+            return {}
+        return {kind: guid for (guid, kind, _), counts in self._counts.items() if counts[0] and kind not in self.takers}
+
     def take(self, segment: str, items: list[Line | Damage], *, final: bool, file: int = 0) -> list[Damage]:
         """Enter what was read of a segment; `final`: it was all. Returns what is damage and no torn end.
 

@@ -5,15 +5,17 @@ from __future__ import annotations
 import sys
 from typing import TYPE_CHECKING, Any
 
+from ave.exceptions import UsageError
 from ave.lab import config, daemon
 from ave.lab.config import Routing
+from ave.lab.daemon.command import ACTIONS
 from ave.lab.logd.daemon import Daemon
 
 if TYPE_CHECKING:
     import argparse
     from typing import Self
 
-__all__ = ["LogdService", "run"]
+__all__ = ["LogdService", "run", "served"]
 
 #: Seconds after which a thread that computes lets another one go on, a tenth of Python's own: a shipper that has its
 #: server's answer should not wait for the books before it sends the next batch.
@@ -21,11 +23,13 @@ SWITCH_S = 0.0005
 
 EXAMPLES = """\
 examples:
-  ave-logd --start         become a daemon; its messages go to .ave/logs/ave-logd.log
-  ave-logd --restart       replace it by what is installed now, without a gap
-  ave-logd                 serve in the foreground until SIGTERM; SIGHUP reads the configuration again
+  ave-logd --start         become a daemon; it logs to .ave/logs/ave-logd.log
+  ave-logd --restart       replace it by what is installed and configured now
+  ave-logd                 serve in the foreground until SIGTERM
   ave-logd --once          bring what is in the spool to the stores, then end
   ave-logd --home /srv/ave another home than that of this user
+
+SIGHUP makes it read the configuration again.
 """
 
 
@@ -59,7 +63,10 @@ class LogdService(daemon.Service):
 
     @classmethod
     def made(cls, home: str, options: argparse.Namespace) -> Self:
-        """Make the service."""
+        """Make the service; UsageError: `--once` is no way to do anything else."""
+        others = [action for action in ACTIONS if getattr(options, action) and action != cls.default_action]
+        if options.once and others:
+            raise UsageError(f"cannot combine --once and --{others[0]}")
         return cls(home, once=options.once)
 
     def prepare(self) -> None:
@@ -97,8 +104,16 @@ class LogdService(daemon.Service):
         return {"segments": len(self._daemon.watch.segments), **waiting}
 
     def health(self) -> dict[str, Any]:
-        """Return what each store, and the books, have to complain about."""
+        """Return what each store, and the books, have to complain about, and what it `serves`."""
         if self._daemon is None:
             return {}
         stores = {one.store_name: one.failure or "ok" for one in self._daemon.shippers}
-        return {"stores": stores, "books": self._daemon.failure or "ok"}
+        return {"stores": stores, "books": self._daemon.failure or "ok", "serves": served(self._daemon.routing)}
+
+
+def served(routing: Routing) -> dict[str, str]:
+    """Return which kinds go to which store: what another process compares with the files as they are now."""
+    return {
+        route.name: " ".join(sorted(route.kinds)) + ("" if route.required else " (not required)")
+        for route in routing.routes
+    }

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
+import sqlite3
 import subprocess
 import sys
 import time
+from contextlib import closing
 
 import pytest
-from calling import GUID, started
+from calling import GUID, shown, started
 
 from ave import home as homes
 from ave import spool
@@ -238,7 +241,8 @@ def test_one_url_that_cannot_be_hides_no_other_store(home):
     assert [finding.what.partition(" ")[0] for finding in found if finding.state == OK] == ["embedded"]
     odd, away = (finding for finding in found if finding.state == WRONG)
     file = homes.config_file("decibel", home)
-    assert odd.mend.startswith(f'see what its user may do there, or correct "url", "user" and "password" in {file}; ')
+    assert odd.what.endswith('unknown option "what"; known: insecure, tls')
+    assert odd.mend == f"mend the url in {file}; until then its records wait in the spool"
     assert away.mend.startswith(f'start it, or correct "url" in {homes.config_file("elasticsearch", home)}; ')
 
 
@@ -249,6 +253,43 @@ def test_a_store_that_answers_but_cannot_be_written_is_wrong(home, monkeypatch):
         "embedded answers, but ave-logd can store nothing there: INSERT denied; "
         f"see who owns {home}/.ave/lab.db, its mode, and the room on its disk; until then its records wait in the spool"
     ]
+
+
+def test_a_cure_that_a_store_knows_itself_is_the_only_one_told(home, monkeypatch):
+    with closing(sqlite3.connect(f"{home}/mine.db")) as db:
+        db.execute("CREATE TABLE mine (x)")
+    configure(home, "decibel", enabled=True, url="sqlite:///$HOME/mine.db")
+    file = homes.config_file("decibel", home)
+    [finding] = [finding for finding in examine(home) if finding.subject == "stores" and finding.state == WRONG]
+    assert finding.what.endswith(f": {home}/mine.db: is a database of another program")
+    assert finding.mend == f"give another url (configured in {file}); until then its records wait in the spool"
+
+
+def test_a_wrong_file_is_told_once(home):
+    with open(homes.config_file("panotti", home), "w") as file:
+        file.write("{")
+    found = [finding for finding in examine(home) if "panotti.json" in finding.what + finding.mend]
+    assert [(finding.state, finding.subject) for finding in found] == [(WRONG, "configuration")]
+    others = {finding.subject: finding.what for finding in examine(home) if finding.subject in {"stores", "waiting"}}
+    assert set(others.values()) == {"not looked at, for what is told above"}
+    assert len(others) == 2
+
+
+def test_on_a_terminal_findings_are_folded_and_in_a_pipe_they_are_not(home):
+    lines = re.sub(r"\x1b\[[0-9;]*m", "", shown("doctor", columns=60).out).splitlines()
+    ran = started("doctor")
+    [stores] = [line for line in ran.out.splitlines() if line.startswith("ok       stores: ")]
+    assert stores.endswith(" stderr trace verdict")
+    assert len(stores) > 100
+    assert any(line.startswith("         ") and line.endswith(" verdict") for line in lines)
+    assert max(len(line) for line in lines if "/" not in line) <= 60
+
+
+def test_what_a_store_says_is_one_line(ave, home, monkeypatch):
+    said = {"stores": {"embedded": "no\nok       stores: all is well\x1b[2J"}}
+    monkeypatch.setattr("ave.lab.cli.running.command.state", lambda _: (0, {"version": "", "pid": 1, **said}))
+    out = ave("doctor").out
+    assert "there: no\\nok       stores: all is well\\x1b[2J\n" in out
 
 
 def test_a_kind_that_no_store_takes_is_a_warning(home):

@@ -86,7 +86,8 @@ def test_json_is_one_object(ave, emitted):
 def test_a_run_that_nothing_is_known_of_is_the_answer_no(ave, home):
     assert ave("audit", "run-unknown-1") == (1, "", "ave: nothing is known of run-unknown-1 on this host\n")
     ran = ave("audit", "run-unknown-1", "--json")
-    assert (ran.code, json.loads(ran.out)["rows"]) == (1, [])
+    assert (ran.code, ran.err) == (1, "ave: nothing is known of run-unknown-1 on this host\n")
+    assert json.loads(ran.out) == {"guid": "run-unknown-1", "ok": False, "rows": [], "gaps": []}
 
 
 @pytest.fixture
@@ -114,13 +115,13 @@ def test_a_store_that_is_away_leaves_a_question_mark_and_exit_code_1(ave, emitte
     assert json.loads(ave("audit", GUID, "--json").out)["rows"][0]["stored"] == {name: None}
 
 
-def test_what_was_delivered_before_a_store_was_named_is_told(ave, emitted, configure):
+def test_what_was_delivered_while_a_store_was_not_served_is_told(ave, emitted, configure):
     deliver(emitted)
     configure("panotti", enabled=True, url="sqlite:///$HOME/other.db")
     ran = ave("audit", GUID)
     assert ran.code == 0
-    assert "\nshout: 3 delivered before sqlite-" in ran.out
-    assert " was named\nbalanced: every record is accounted for\n" in ran.out
+    assert "\nshout: 3 delivered while ave-logd did not serve sqlite-" in ran.out
+    assert ran.out.endswith("\nbalanced: every record is accounted for\n")
 
 
 def test_what_was_delivered_to_a_store_that_no_file_names_any_more_is_told(ave, emitted, configure):
@@ -129,8 +130,20 @@ def test_what_was_delivered_to_a_store_that_no_file_names_any_more_is_told(ave, 
     configure("panotti", enabled=True)
     ran = ave("audit", GUID)
     assert ran.code == 0
-    assert "\nshout: 3 delivered before embedded was named\nshout: 3 delivered to sqlite-" in ran.out
+    assert "\nshout: 3 delivered while ave-logd did not serve embedded\nshout: 3 delivered to sqlite-" in ran.out
     assert ", which no file names now\nbalanced: " in ran.out
+
+
+def test_what_was_dropped_for_no_store_took_its_kind_is_told(ave, emitted, configure):
+    configure("panotti", enabled=False)
+    deliver(emitted)
+    configure("panotti", enabled=True)
+    dropped = "shout: 3 dropped: no store took that kind; `ave doctor` tells whether one does now\n"
+    ran = ave("audit", GUID)
+    assert (ran.code, ran.out.splitlines()[1].split()) == (0, ["shout", "3", "0", "0", "3", "0"])
+    assert f"\n{dropped}balanced: every record is accounted for\n" in ran.out
+    assert json.loads(ave("audit", GUID, "--json").out)["rows"][0]["dropped"] == 3
+    assert ave("wait", GUID) == (0, "", f"ave: {dropped}")
 
 
 # ave wait
@@ -144,6 +157,12 @@ def test_a_store_that_is_away_is_waited_for(ave, emitted, configure):
     ran = ave("wait", GUID, "--timeout", "0")
     assert ran.code == 1
     assert " is away: " in ran.err
+
+
+def test_doctor_is_named_once(ave, emitted):
+    os.mkdir(homes.ave(emitted, "spool", "ledger.db"))
+    ran = ave("wait", GUID, "--timeout", "0")
+    assert (ran.code, ran.err.count("`ave doctor`")) == (1, 1)
 
 
 def test_a_run_that_is_stored_is_not_waited_for(ave, emitted):

@@ -223,7 +223,8 @@ def test_a_job_on_another_host_is_not_ended_and_no_more_is_known(ave, store, mad
 def test_output_and_calls_are_told_shortly(ave, store, made):
     lines = [made("stderr", {"stream": "stderr", "text": f"line {number}\n"}, at=number / 10) for number in range(30)]
     calls = [made("trace", {"method": "list", "peer": "h", "outcome": "ok"}, at=number / 10) for number in range(3)]
-    store.put([*lines, *calls, made("metric", {"values": {}}, at=1)])
+    figures = [made("measurement", {"table": "boots", "row": {"n": number}}, at=3) for number in range(2)]
+    store.put([*lines, *calls, made("metric", {"values": {}}, at=1), *figures])
     ran = ave("show", GUID)
     assert re.findall(r"stderr +(.*)\n", ran.out) == [
         *(f"line {number}" for number in range(5)),
@@ -231,6 +232,7 @@ def test_output_and_calls_are_told_shortly(ave, store, made):
         *(f"line {number}" for number in range(25, 30)),
     ]
     assert re.search(r"trace +3 calls\n", ran.out)
+    assert "12:00:03.000  measured    2 measurements\n" in ran.out, "in the column of all others"
 
 
 def test_what_is_missing_of_the_output_is_said(ave, store, made):

@@ -35,8 +35,16 @@ def place(home) -> str:
 def test_an_empty_spool_is_told(ave, home):
     assert ave("spool", "status").out == (
         f"spool {home}/.ave/spool\n0 segments, 0 B of 0 B allowed\noldest record that waits: none\n"
-        "store     waits  in segments  for  dead letters\nembedded  0 B              0  -               0\n"
+        "store     waits  segments  for  dead\nembedded  0 B           0  -       0\n"
     )
+
+
+def test_a_long_name_of_a_store_leaves_room_for_its_numbers_in_80_columns(ave, home, place):
+    with open(f"{home}/.ave/config/decibel.json", "w") as file:
+        json.dump({"enabled": True, "url": f"sqlite:///$HOME/{'a-rather-long-name-' * 5}.db"}, file)
+    lines = ave("spool", "status").out.splitlines()[1:]
+    assert max(map(len, lines)) <= 80
+    assert sum("…" in line for line in lines) == 1
 
 
 def test_what_waits_is_told_for_each_store(ave, home, place):

@@ -339,7 +339,7 @@ def test_a_program_has_all_actions_without_a_word_of_its_own(made, capsys):
     ):
         assert command.run(Printing, [*arguments, *home], about="Print.") == code
     assert re.match(
-        rf"ave-printing does not run\nave-printing serves {service.home} \(pid \d+\)\nave-printing \S+ runs since ",
+        rf"ave-printing does not run\nave-printing serves {service.home} \(pid \d+\)\nave-printing \S+ runs for ",
         capsys.readouterr().out,
     )
 

@@ -6,6 +6,7 @@ from contextlib import closing
 
 import pytest
 
+from ave import home as homes
 from ave import io
 from ave import spool as emit
 from ave.exceptions import ConfigError, SpoolError, SpoolFull, StoreUnavailable
@@ -95,6 +96,36 @@ def test_a_wound_of_any_size_costs_a_mebibyte_of_copy_at_most(books, spool):
     os.truncate(reader.path(spool, segment), 5 << 20)
     keep_all(books)
     assert max(entry.stat().st_size for entry in os.scandir(f"{spool}/damaged")) == 1 << 20
+
+
+# What no store takes
+
+
+def test_a_kind_that_no_store_takes_is_told_once_until_the_routes_change(books, home, spool, configure, caplog):
+    configure("panotti", enabled=False)
+    books.follow(Routing.read(home))
+    for number in (1, 2):
+        write(spool, number, header(), *(record(seq, of=name(number)) for seq in (1, 2)), footer(2))
+        keep_all(books)
+    told = (
+        f"no store takes shout, so such records are dropped, one of run {GUID!r} first; to keep them: "
+        f'"enabled": true in {homes.config_file("panotti", home)}, then `ave-logd --restart`'
+    )
+    assert caplog.messages == [told]
+    books.follow(Routing.read(home))
+    write(spool, 3, header(), record(1, of=name(3)), footer(1))
+    keep_all(books)
+    assert caplog.messages == [told, told]
+
+
+def test_kinds_of_another_version_are_told_as_one(books, spool, caplog):
+    write(spool, 1, header(), record(1, "rumour"), footer(1))
+    keep_all(books)
+    write(spool, 2, header(), record(1, "hearsay", of=name(2)), footer(1))
+    keep_all(books)
+    [message] = caplog.messages
+    assert message.startswith("no store takes kinds of another version, so such records are dropped, ")
+    assert message.endswith("; to keep them: upgrade ave-logging")
 
 
 # Gaps

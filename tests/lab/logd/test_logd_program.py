@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
+import socket
 import sqlite3
 import subprocess
 import sys
-from contextlib import closing
+from contextlib import closing, suppress
 from pathlib import Path
+from threading import Thread
 
 import pytest
 
@@ -80,6 +83,42 @@ def test_help_tells_what_it_is_for_with_examples(run):
     assert code == 0
     for word in ("--once", "--home", "SIGHUP", "examples:"):
         assert word in out
+
+
+def test_its_help_fits_80_columns_and_names_all_homes(run):
+    out = run("--help")[1]
+    assert max(map(len, out.splitlines())) <= 80
+    assert "(default: $AVE_HOME, /etc/ave/user, ~)" in " ".join(out.split())
+
+
+@pytest.mark.parametrize("action", ["--start", "--stop", "--status"])
+def test_once_is_no_way_to_do_anything_else(run, action):
+    assert run("--once", action) == (2, "", f"ave-logd: cannot combine --once and {action}\n")
+
+
+def test_what_a_server_says_is_one_harmless_line_of_the_log(run, home):
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port = server.getsockname()[1]
+        url = f"couchdb://127.0.0.1:{port}/panotti"
+        Path(homes.config_file("panotti", home)).write_text(json.dumps({"enabled": True, "url": url}))
+        emit.append("shout", GUID, {"n": 1}, source="test")
+        emit.close()
+        words = b"\x1b[31mEVIL\x1b]0;t\x07\x00\n20 forged INFO: all is well\r\n"
+        Thread(target=_greet, args=(server, words), daemon=True).start()
+        code, _, err = run("--once")
+    assert code == 1
+    assert "EVIL" in err
+    assert not re.search(r"[^\n -~]", err)
+    assert all(line.startswith("20") and " ave-logd " in line for line in err.splitlines())
+
+
+def _greet(server, words):
+    """Say the same to everybody until the server is closed."""
+    with suppress(OSError):
+        while True:
+            client, _ = server.accept()
+            with client:
+                client.sendall(words)
 
 
 def test_what_it_does_not_know_is_a_usage_error(run):
