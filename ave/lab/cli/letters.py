@@ -11,7 +11,6 @@ from ave.exceptions import ConfigError, StoreUnavailable, UsageError
 from ave.lab.cli.output import many
 from ave.lab.config import Routing
 from ave.lab.logd.letters import DeadLetters
-from ave.lab.stores import Rejected, open_store
 from ave.lab.stores.base import put_all
 
 if TYPE_CHECKING:
@@ -20,7 +19,7 @@ if TYPE_CHECKING:
     import click
 
     from ave.lab.config import Route
-    from ave.lab.stores import Store
+    from ave.lab.stores import Rejected, Store
 
 __all__ = ["Retried", "complete", "dead_letters", "retry"]
 
@@ -93,7 +92,7 @@ def _retry(home: str, route: Route | None, letters: DeadLetters, name: str) -> R
     if route is None:
         count = many(sum(1 for _ in letters.read()), "dead letter")
         return Retried(name, 0, 0, [], f"no store of that name is configured, {count} of it stay where they are")
-    store = open_store(route.url, home, route.kinds)
+    store = route.open(home)
     try:
         with letters.taken() as dead:
             return _offer(store, dead, letters, name)

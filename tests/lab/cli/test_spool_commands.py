@@ -219,7 +219,7 @@ def test_a_store_that_fails_at_one_record_is_given_the_others(letters, made, mon
         return ""
 
     store.reject = reject
-    monkeypatch.setattr(boxes, "open_store", lambda *_: store)
+    monkeypatch.setattr("ave.lab.config.routes.open_store", lambda *_, **__: store)
     [tried] = boxes.retry(home, None)
     assert (tried.delivered, tried.refused, [again.reason for again in tried.some]) == (
         4,
@@ -241,7 +241,7 @@ def test_a_store_that_goes_away_keeps_what_it_was_not_offered(letters, made, mon
             return super().put(batch)
 
     store = Leaving()
-    monkeypatch.setattr(boxes, "open_store", lambda *_: store)
+    monkeypatch.setattr("ave.lab.config.routes.open_store", lambda *_, **__: store)
     [tried] = boxes.retry(home, None)
     assert (tried.delivered, tried.refused, tried.why_not) == (4, 0, "gone")
     assert [letter.record for letter in letters.read()] == records[4:]
