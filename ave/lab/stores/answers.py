@@ -31,8 +31,8 @@ class Answer(io.RawIOBase):
     def __init__(self, connection: socket.socket, seconds: float, size: int) -> None:
         self._file = connection.makefile("rb", 0)
         self._seconds, self._size = seconds, size
-        self._deadline = time.monotonic() + seconds
-        self._left = size
+        self._deadline = time.monotonic() + self._seconds
+        self._left = self._size
 
     def makefile(self, _mode: str) -> io.BufferedReader:
         """Do what `http.client` asks of a socket."""

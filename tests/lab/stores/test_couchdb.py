@@ -609,7 +609,9 @@ def bulks(server):
 @pytest.mark.parametrize("number", [1, 500])
 def test_who_refuses_a_request_without_documents_too_buries_none(opened, fake, status, number):
     server = fake(panotti(lambda _docs: (status, {"error": "bad_request", "reason": "the way is closed"})))
-    with pytest.raises(ConfigError, match=f"{status} bad_request: the way is closed, .* without any document; see"):
+    with pytest.raises(
+        ConfigError, match=f"{status} bad_request: the way is closed; .* without any document, too: see"
+    ):
         put_all(opened(server.url), [record(seq) for seq in range(number)])
     assert len(bulks(server)) <= 11
 

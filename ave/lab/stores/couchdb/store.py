@@ -154,7 +154,7 @@ class CouchStore(Store):
     def _databases(self, since: int | None = None, until: int | None = None) -> list[str]:
         """Return the names of the databases there are for these times, oldest month first."""
         first, last = self._database(_clamped(since, TIME_MIN)), self._database(_clamped(until, TIME_MAX))
-        # pouchdb-server, as CouchDB before 2, names all that it has nevertheless
+        # not every server heeds that: pouchdb-server names all that it has
         keys = {"startkey": f'"{first}"', "endkey": f'"{last}"'}
         names = self._couch.rows(self._couch.ask("GET", "_all_dbs", kind=list, **keys), str)
         ours = re.compile(rf"{re.escape(self._name)}-\d\d\d\d-\d\d")
@@ -212,8 +212,8 @@ class CouchStore(Store):
         try:
             self._couch.ask("POST", database, "_bulk_docs", body={"docs": []}, kind=list)
         except Refused as error:
-            why = f"{error}, and so it refuses a request without any document; see what stands before it"
-            raise ConfigError(why) from error
+            why = "it refuses a request without any document, too: see what stands before it"
+            raise ConfigError(f"{error}; {why}") from error
 
     def _judge(self, database: str, rows: Any, records: dict[str, Record], documents: Documents) -> list[Rejected]:
         """Look at what became of each document."""
