@@ -182,6 +182,8 @@ def _failed(place: str, error: Exception) -> Exception:
             f"{place}: what stands before it lets no request of this size through (413); raise its limit to 1 MB at "
             "least, as by nginx's client_max_body_size"
         )
+    if status == HTTPStatus.BAD_REQUEST and not reason:
+        return StoreUnavailable(f"{place} answers 400 without a word, as to a request that is cut off on its way")
     if 400 <= status < 500 and status not in _PASSING and not _told(reason):
         return _stranger(place, status)
     return StoreUnavailable(f"{place} answers {status}: {_text(reason)}")

@@ -6,7 +6,6 @@ one to itself, and loads `pkg_resources` to learn its own version: that is mende
 
 from __future__ import annotations
 
-import io
 import select
 import ssl
 import sys
@@ -74,13 +73,13 @@ class _Whole(HTTPResponse):
             pieces.append(piece)
         if self.length:
             raise IncompleteRead(b"", self.length)
-        self._content = io.BytesIO(b"".join(pieces))
+        self._content = b"".join(pieces)
         del self.headers["Content-Length"]
         self.headers["Content-Length"] = "1" if pieces else "0"
 
-    def read(self, amt: int | None = None) -> bytes:
-        """Return what was read."""
-        return self._content.read(amt)
+    def read(self, amt: int | None = None) -> bytes:  # noqa: ARG002 - the base's
+        """Return what was read: all of it, and each time, for the library reads a refusal's page twice."""
+        return self._content
 
 
 class _Plain(HTTPConnection):
