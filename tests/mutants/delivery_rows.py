@@ -123,6 +123,30 @@ DELIVERY = [
         f"{TEST_COUCH} -k by_no_couchdb_are_not_buried",
     ),
     Mutant(
+        *("C9", "an error in any gateway's JSON is taken for a CouchDB's", CLIENT),
+        "all(isinstance(part, str) for part in reason)",
+        "bool(reason[0])",
+        f"{TEST_COUCH} -k by_no_couchdb_are_not_buried",
+    ),
+    Mutant(
+        *("C9", "who refuses whatever comes makes dead letters", COUCH),
+        "                self._check_way(database)\n",
+        "",
+        f"{TEST_COUCH} -k without_documents_too",
+    ),
+    Mutant(
+        *("C9", "a refusal of CouchDB's that is long or in chunks is not understood", CONNECTIONS),
+        'self.headers["Content-Length"] = "1" if pieces else "0"',
+        'self.headers["Content-Length"] = str(sum(map(len, pieces)))',
+        f"{TEST_COUCH} -k understood",
+    ),
+    Mutant(
+        *("C11", "an answer of CouchDB's that drips is read for long", CONNECTIONS),
+        "Answer(sock, ANSWER_S, ANSWER_BYTES)",
+        "Answer(sock, 20 * ANSWER_S, ANSWER_BYTES)",
+        f"{TEST_COUCH} -k drips",
+    ),
+    Mutant(
         *("C9", "what is too large for a proxy is a dead letter", COUCH),
         "if isinstance(error, TooLarge):",
         "if False:",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from table import Mutant
 
+ANSWERS = "ave/lab/stores/answers.py"
 BULK = "ave/lab/stores/elasticsearch/bulk.py"
 LATER = "ave/lab/stores/later.py"
 INDICES = "ave/lab/stores/elasticsearch/indices.py"
@@ -67,8 +68,8 @@ SEARCH = [
     ),
     Mutant(
         *("R12", "nodes that cannot work are asked again before they want to be", WIRE),
-        "            waits.append(wait)\n",
-        "            waits.append('')\n",
+        '            waits.append(headers.get("Retry-After"))\n',
+        '            waits.append("")\n',
         f"{TEST_WIRE} -k before_it_wants",
     ),
     Mutant(
@@ -120,10 +121,22 @@ SEARCH = [
         f"{TEST_LOGSTASH} -k whether_or_not_the_end",
     ),
     Mutant(
-        *("3.6", "an answer that drips is read for ever", LOGSTASH),
-        "        if time.monotonic() > self._deadline:\n",
-        "        if False:\n",
+        *("3.6", "an answer that drips is read for long", ANSWERS),
+        "self._seconds, self._size = seconds, size",
+        "self._seconds, self._size = 20 * seconds, size",
         f"{TEST_LOGSTASH} -k drips",
+    ),
+    Mutant(
+        *("3.6", "an answer of OpenSearch that drips is read for long", "ave/lab/stores/elasticsearch/connections.py"),
+        "Answer(sock, ANSWER_S, ANSWER_BYTES)",
+        "Answer(sock, 20 * ANSWER_S, ANSWER_BYTES)",
+        f"{TEST_WIRE} -k drips",
+    ),
+    Mutant(
+        *("3.7", "what is too large for an ingress is a dead letter", BULK),
+        "        if is_alone and not kind:\n",
+        "        if False:\n",
+        f"{TEST_WIRE} -k holds_the_queue",
     ),
     Mutant(
         *("R11", "a record that Logstash refuses blocks all others", LOGSTASH),

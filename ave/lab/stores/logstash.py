@@ -12,11 +12,9 @@ knows records by their `id`, as the pipeline in `etc/logstash.conf` does.
 from __future__ import annotations
 
 import http.client
-import io
 import select
 import socket
 import ssl
-import time
 from abc import abstractmethod
 from base64 import b64encode
 from contextlib import suppress
@@ -26,6 +24,7 @@ from urllib.parse import quote
 import msgspec
 
 from ave.exceptions import ConfigError, StoreUnavailable, UsageError
+from ave.lab.stores.answers import Answer
 from ave.lab.stores.base import UNSTORABLE, Rejected, Store, unopened
 from ave.lab.stores.instants import instant
 from ave.lab.stores.later import asked
@@ -162,9 +161,9 @@ class LogstashTcpStore(_LogstashStore):
             try:
                 connection.sendall(b"".join(event.text + b"\n" for event in events))
                 _end(connection)
-                answer = _Answer(connection)
-                while answer.read(4096):
-                    pass
+                with Answer(connection, ANSWER_S, ANSWER_BYTES) as answer:
+                    while answer.read(4096):
+                        pass
             except OSError as error:
                 raise StoreUnavailable(f"{self._server.place}: {error}; the batch is sent again") from error
         return []
@@ -220,11 +219,12 @@ class LogstashHttpStore(_LogstashStore):
             # who answers before all has come may hang up, too: the answer is there nevertheless
             with suppress(BrokenPipeError, ConnectionResetError):
                 connection.request("POST", f"/{quote(self._server.path)}", body, self._headers())
-            answer = http.client.HTTPResponse(cast("socket.socket", _Answer(connection.sock)), method="POST")
-            answer.begin()
-            while answer.read(65536):
-                pass
-            return answer.status, answer.getheader("Retry-After")
+            bounded = cast("socket.socket", Answer(connection.sock, ANSWER_S, ANSWER_BYTES))
+            with http.client.HTTPResponse(bounded, method="POST") as answer:
+                answer.begin()
+                while answer.read(65536):
+                    pass
+                return answer.status, answer.getheader("Retry-After")
         except (OSError, http.client.HTTPException) as error:
             why = f"{type(error).__name__}: {error}"
             raise StoreUnavailable(f"{self._server.place}: {why}; the batch is sent again") from error
@@ -273,35 +273,6 @@ def _verdict(body: dict[str, Any]) -> dict[str, Any]:
     if body.get("result") in {"failure", "error"}:
         words["failure_message"] = body.get("trace") or body.get("message")
     return {name: value for name, value in words.items() if value is not None}
-
-
-class _Answer(io.RawIOBase):
-    """What the other side of a connection says, read neither for ever nor without end, however slowly it comes."""
-
-    def __init__(self, connection: socket.socket) -> None:
-        self._connection = connection
-        self._deadline = time.monotonic() + ANSWER_S
-        self._left = ANSWER_BYTES
-
-    def makefile(self, _mode: str) -> io.BufferedReader:
-        """Do what `http.client` asks of a socket."""
-        return io.BufferedReader(self)
-
-    def readable(self) -> bool:
-        return True
-
-    def readinto(self, buffer: Any) -> int:
-        """Read what is there, as `io.RawIOBase`; OSError if it takes too long, or is too much."""
-        if time.monotonic() > self._deadline:
-            raise TimeoutError(f"an answer of more than {ANSWER_S:g} seconds")
-        try:
-            count = self._connection.recv_into(buffer)
-        except ssl.SSLZeroReturnError:
-            return 0
-        self._left -= count
-        if self._left < 0:
-            raise OSError(f"an answer of more than {ANSWER_BYTES} bytes")
-        return count
 
 
 def _end(connection: socket.socket) -> None:

@@ -22,7 +22,7 @@ import trustme
 from ave.exceptions import ConfigError, StoreUnavailable, UsageError
 from ave.lab.stores import open_store
 from ave.lab.stores.base import put_all
-from ave.lab.stores.couchdb import client
+from ave.lab.stores.couchdb import client, connections
 from ave.lab.stores.couchdb.documents import document, record_of
 from ave.lab.stores.couchdb.views import DESIGN, design
 from ave.lab.stores.instants import instant
@@ -30,6 +30,7 @@ from ave.record import KINDS, Query
 from ave.testing import wait_until
 from tests.lab.stores.samples import GUID, TIME, record
 from tests.system import servers_couchdb
+from tests.system.dripping import dripping
 from tests.system.proxy import Fault, Proxy
 
 
@@ -187,6 +188,25 @@ def test_the_same_id_in_another_month_is_found_by_a_store_opened_later(opened, r
     assert (rejected.record.time, rejected.reason) == (1, "different content under the same id")
 
 
+def test_only_databases_that_may_matter_are_asked_for_and_names_of_others_passed_over(opened, fake):
+    asked = []
+
+    def answer(_method, path, _body):
+        if "/_view/" in path:
+            asked.append(path.split("/")[1])
+            return 200, {"rows": []}
+        asked.append({name: json.loads(value) for name, value in parse_qsl(urlsplit(path).query)})
+        return 200, ["panotti-2025-10", "panotti-2025-11", "panotti-2025-11-2", "panotti-2025-12", "zebra"]
+
+    store = opened(fake(answer).url)
+    assert ids(store, since=TIME, until=TIME + 1) == []
+    assert asked == [{"startkey": "panotti-2025-11", "endkey": "panotti-2025-11"}, "panotti-2025-11"]
+    asked.clear()
+    assert store.count(GUID) == {}
+    months = ["panotti-2025-10", "panotti-2025-11", "panotti-2025-12"]
+    assert asked == [{"startkey": "panotti-1677-09", "endkey": "panotti-2262-04"}, *months]
+
+
 class Months:
     """Answers as a CouchDB with a database for each of so many months; `stored` are the ids in some of them."""
 
@@ -196,9 +216,9 @@ class Months:
         self.databases, self.stored, self.looked = months, stored, []
 
     def __call__(self, method, path, body):
-        if path == "/_all_dbs" or "_all_docs" in path:
-            self.looked.append(path.split("/")[1])
-        if path == "/_all_dbs":
+        if "/_all_d" in path:
+            self.looked.append(urlsplit(path).path.split("/")[1])
+        if "/_all_dbs" in path:
             return 200, self.databases
         if "_all_docs" in path:
             there = self.stored.get(path.split("/")[1].replace("-", "_"), ())
@@ -425,7 +445,7 @@ class _Handler(BaseHTTPRequestHandler):
                 self.send_header(name, value)
         self.end_headers()
         self.wfile.write(content)
-        if int(given["Content-Length"]) != len(content):
+        if given["Content-Length"] not in {None, str(len(content))}:
             self.close_connection = True
 
     do_GET = do_PUT = do_POST = do_HEAD = _respond
@@ -452,7 +472,7 @@ def panotti(bulk):
     """Answer as a CouchDB would that has all it needs; `bulk(docs)` answers _bulk_docs."""
 
     def answer(method, path, body):
-        if path == "/_all_dbs":
+        if "/_all_dbs" in path:
             return 200, ["panotti-2025-11"]
         if path.endswith("/_bulk_docs"):
             return bulk(body["docs"])
@@ -494,8 +514,13 @@ def test_s11_a_redirect_is_not_followed_and_no_password_goes_there(opened, fake)
         ),
         ((500, {"error": "internal", "reason": "oops"}), StoreUnavailable, "answers 500: internal: oops"),
         ((429, {"error": "slow down"}), StoreUnavailable, "answers 429: slow down"),
-        ((503, b"<html>", {"Content-Type": "text/html"}), StoreUnavailable, "answers 503"),
+        ((503, b"<html>", {"Content-Type": "text/html"}), StoreUnavailable, "answers 503: <html>"),
         ((502, b"x", {"Content-Type": None}), StoreUnavailable, "answers what no CouchDB would"),
+        (
+            (400, b"", {"Content-Type": None}),
+            StoreUnavailable,
+            "answers 400 without a word, as to a request that is cut",
+        ),
         ((202, []), StoreUnavailable, "answers 202"),
         ((304, b""), StoreUnavailable, "answers 304"),
         ((200, b"{"), StoreUnavailable, "answers what no CouchDB would"),
@@ -568,12 +593,101 @@ def test_no_answer_to_anything_but_documents_buries_one(opened, fake, answer):
         put_all(opened(fake(lambda *_request: answer).url), [record(1), record(2)])
 
 
-@pytest.mark.parametrize("status", [400, 415])
-def test_documents_that_are_refused_but_by_no_couchdb_are_not_buried(opened, fake, status):
-    server = fake(panotti(lambda _docs: page(status)))
-    with pytest.raises(ConfigError, match=f"answers {status}, but not as a CouchDB does; see host, port and tls"):
+#: What gateways say in JSON, with an `error`, but no `reason`, or of other kinds.
+SPRING = {"timestamp": "2026-11-22T18:30:29Z", "status": 400, "error": "Bad Request", "path": "/"}
+CODED = {"error": 400, "reason": "Bad Request"}
+
+
+@pytest.mark.parametrize("answer", [page(400), page(415), (400, SPRING), (400, CODED)], ids=str)
+def test_documents_that_are_refused_but_by_no_couchdb_are_not_buried(opened, fake, answer):
+    server = fake(panotti(lambda _docs: answer))
+    with pytest.raises(ConfigError, match=f"answers {answer[0]}, but not as a CouchDB does; see host, port and tls"):
         put_all(opened(server.url), [record(1), record(2)])
-    assert len([path for _, path, _ in server.seen if path.endswith("_bulk_docs")]) == 1
+    assert len(bulks(server)) == 1
+
+
+def bulks(server):
+    return [path for _, path, _ in server.seen if path.endswith("_bulk_docs")]
+
+
+@pytest.mark.parametrize("status", [400, 413])
+@pytest.mark.parametrize("number", [1, 500])
+def test_who_refuses_a_request_without_documents_too_buries_none(opened, fake, status, number):
+    server = fake(panotti(lambda _docs: (status, {"error": "bad_request", "reason": "the way is closed"})))
+    with pytest.raises(
+        ConfigError, match=f"{status} bad_request: the way is closed; .* without any document, too: see"
+    ):
+        put_all(opened(server.url), [record(seq) for seq in range(number)])
+    assert len(bulks(server)) <= 11
+
+
+def test_who_cannot_say_whether_it_is_the_document_is_asked_again_later(opened, fake):
+    refused, busy = (400, {"error": "bad_request", "reason": "no"}), (503, {"error": "busy", "reason": "later"})
+    with pytest.raises(StoreUnavailable, match="answers 503: busy: later"):
+        put_all(opened(fake(panotti(lambda docs: refused if docs else busy)).url), [record(1)])
+
+
+def test_a_server_takes_a_request_without_documents(opened, real):
+    opened(real.url).put([record(1)])
+    assert real.ask("POST", f"/{real.databases()[0]}/_bulk_docs", {"docs": []}) == []
+
+
+def in_chunks(status, content):
+    """Answer as through a proxy that does not know how long the answer will be."""
+    text = json.dumps(content).encode()
+    pieces = [text[:7], text[7:], b""]
+    chunked = b"".join(b"%x\r\n%b\r\n" % (len(piece), piece) for piece in pieces)
+    return status, chunked, {"Transfer-Encoding": "chunked", "Content-Length": None}
+
+
+def test_refusals_in_chunks_are_understood_like_others(opened, fake):
+    missing = in_chunks(404, {"error": "not_found", "reason": "no_db_file"})
+    there = in_chunks(412, {"error": "file_exists", "reason": "x" * 20_000})
+
+    def answer(method, path, body):
+        if path.endswith("/_bulk_docs"):
+            return stored(body["docs"])
+        if "_all_dbs" in path:
+            return 200, []
+        if method == "GET":
+            return missing
+        return (201, {"ok": True}) if "_design" in path else there
+
+    server = fake(answer)
+    assert opened(server.url).put([record(1)]) == []
+    assert len(server.connections) == 1
+
+
+@pytest.mark.parametrize("length", [10, 8191, 8192, 100_000])
+def test_refusals_of_any_length_are_understood(opened, fake, length):
+    def bulk(docs):
+        return (400, {"error": "poison", "reason": "x" * length}) if docs else stored(docs)
+
+    (rejected,) = put_all(opened(fake(panotti(bulk)).url), [record(1)])
+    assert "refuses it: 400 poison: xxxxxxxxxx" in rejected.reason
+
+
+@pytest.mark.parametrize(
+    "before",
+    [
+        b"",
+        b"HTTP/1.1 200 OK\r\nX: ",
+        b"HTTP/1.1 200 OK\r\n\r\n",
+        b"HTTP/1.1 200 OK\r\nContent-Length: 1000000000000000\r\n\r\n",
+        b"HTTP/1.1 400 Bad\r\nContent-Type: application/json\r\nContent-Length: 100000\r\n\r\n",
+        b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nfffffffffffffff\r\n",
+    ],
+)
+@pytest.mark.parametrize(
+    ("name", "limit", "told"),
+    [("ANSWER_S", 0.3, "more than 0.3 seconds"), ("ANSWER_BYTES", 120, "more than 120 bytes")],
+)
+def test_an_answer_that_drips_is_read_neither_for_ever_nor_without_end(opened, monkeypatch, before, name, limit, told):
+    monkeypatch.setattr(connections, name, limit)
+    port, ended = dripping(before, b" ")
+    with pytest.raises(StoreUnavailable, match=f"gives an answer of {told}"):
+        put_all(opened(f"couchdb://127.0.0.1:{port}/panotti"), [record(1)])
+    ended.set()
 
 
 def test_a_database_that_vanishes_in_the_middle_buries_nothing(opened, fake):

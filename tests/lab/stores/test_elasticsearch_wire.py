@@ -6,6 +6,7 @@ A fake says what no server says on demand; `test_elasticsearch_server` and the c
 from __future__ import annotations
 
 import datetime as dt
+import gzip
 import json
 import ssl
 from email.utils import format_datetime
@@ -16,12 +17,14 @@ import trustme
 
 from ave.exceptions import ConfigError, StoreUnavailable, UsageError
 from ave.lab.stores import open_store
-from ave.lab.stores.elasticsearch import wire
+from ave.lab.stores.elasticsearch import connections, wire
 from ave.lab.stores.elasticsearch.documents import record_of
 from ave.lab.stores.elasticsearch.place import Place
+from ave.lab.stores.elasticsearch.wire import Cluster
 from ave.record import KINDS, Query
 from tests.lab.stores.fake_elasticsearch import Fake, serving
 from tests.lab.stores.samples import GUID, TIME, record
+from tests.system.dripping import dripping
 from tests.system.proxy import Fault, Proxy
 
 
@@ -408,10 +411,31 @@ def test_an_answer_that_does_not_speak_of_the_record_is_no_acknowledgement(fake,
 
 
 def test_an_answer_without_end_is_not_read_to_the_end(fake, stores, monkeypatch):
-    monkeypatch.setattr(wire, "ANSWER_BYTES", 100_000)
+    monkeypatch.setattr(connections, "ANSWER_BYTES", 100_000)
     fake.answer = lambda _method, path, _body: (200, {}, b" " * 200_000) if path == "/_bulk" else None
     with pytest.raises(StoreUnavailable, match="an answer of more than 100000 bytes"):
         stores(fake).put([record(1)])
+
+
+def test_an_answer_that_is_small_until_it_is_unpacked_is_not_unpacked_to_the_end(fake, stores, monkeypatch):
+    monkeypatch.setattr(connections, "ANSWER_BYTES", 100_000)
+    packed = gzip.compress(b" " * 10_000_000)
+    zipped = {"Content-Encoding": "gzip"}
+    fake.answer = lambda _method, path, _body: (200, zipped, packed) if path == "/_bulk" else None
+    with pytest.raises(StoreUnavailable, match="more than 100000 bytes"):
+        stores(fake).put([record(1)])
+
+
+@pytest.mark.parametrize("before", [b"", b"HTTP/1.1 200 OK\r\nX: ", b"HTTP/1.1 200 OK\r\n\r\n"])
+@pytest.mark.parametrize(
+    ("name", "limit", "told"), [("ANSWER_S", 0.3, "more than 0.3 seconds"), ("ANSWER_BYTES", 50, "more than 50 bytes")]
+)
+def test_an_answer_that_drips_is_read_neither_for_ever_nor_without_end(monkeypatch, before, name, limit, told):
+    monkeypatch.setattr(connections, name, limit)
+    port, ended = dripping(before, b" ")
+    with pytest.raises(StoreUnavailable, match=f"an answer of {told}"):
+        Cluster(Place.of(f"elasticsearch://127.0.0.1:{port}")).ask("GET", "/")
+    ended.set()
 
 
 @pytest.mark.parametrize("status", [413, 400])
@@ -451,10 +475,31 @@ def test_an_answer_of_what_stands_before_the_server_holds_the_queue_and_buries_n
     assert len(bulks(fake)) == 1
 
 
-def test_a_record_that_is_too_large_for_what_stands_before_the_server_is_rejected(fake, stores):
-    fake.answer = lambda _method, path, _body: (413, {}, b"<html>") if path == "/_bulk" else None
+@pytest.mark.parametrize("page", [b"<html>", b'{"Message": "Request size exceeded"}', b'{"error": "too large"}', b"{}"])
+def test_a_record_that_is_too_large_for_what_stands_before_the_server_holds_the_queue(fake, stores, page):
+    def answer(_method, path, body):
+        return (413, {}, page) if path == "/_bulk" and (body.count(b"\n") > 4 or b"xxx" in body) else None
+
+    fake.answer = answer
+    assert stores(fake).put([record(seq) for seq in range(1, 5)]) == []
+    with pytest.raises(
+        ConfigError, match=r"before it lets no request of this size through \(status 413.*raise its limit"
+    ):
+        stores(fake).put([record(5), record(6, body={"text": "xxx"})])
+
+
+def test_a_record_that_is_too_large_for_the_server_itself_which_says_no_word_is_rejected(fake, stores):
+    fake.answer = lambda _method, path, _body: (413, {}, b"") if path == "/_bulk" else None
     [rejected] = stores(fake).put([record(1)])
-    assert rejected.reason == "status 413, too large"
+    assert rejected.reason == "status 413, too_large: more than its http.max_content_length"
+
+
+def test_a_413_that_is_cut_off_in_its_header_is_not_the_servers_own(stores):
+    head = b"HTTP/1.1 413 Payload Too Large\r\nContent-Type: text/html\r\n\r\n"
+    port, ended = dripping(head, b"")
+    ended.set()
+    answer = Cluster(Place.of(f"elasticsearch://127.0.0.1:{port}")).ask("GET", "/")
+    assert answer == (413, {})
 
 
 @pytest.mark.parametrize("error", ["a text", None, ["a list"]])
@@ -662,7 +707,7 @@ def test_a_node_that_says_nothing_is_waited_for_so_long_and_no_longer(stores, mo
 
 
 def test_an_answer_that_trickles_is_waited_for_so_long_and_no_longer(fake, stores, monkeypatch):
-    monkeypatch.setattr(wire, "ANSWER_S", 0.5)
+    monkeypatch.setattr(connections, "ANSWER_S", 0.5)
     with Proxy(fake.port) as proxy:
         store = stores(proxy)
         store.put([record(1)])

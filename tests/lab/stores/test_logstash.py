@@ -19,6 +19,7 @@ from ave.lab.stores import logstash, open_store
 from ave.lab.stores.logstash import document
 from ave.record import KINDS, Query
 from tests.lab.stores.samples import GUID, record
+from tests.system.dripping import dripping
 from tests.system.sink import Sink
 
 
@@ -497,25 +498,6 @@ def test_one_that_cannot_say_whether_it_is_the_record_is_asked_again_later(input
     server.judge = lambda events: 422 if events else 503
     with pytest.raises(StoreUnavailable, match="status 503"):
         over_http(server).put([record(1)])
-
-
-def dripping(before, drop):
-    """Serve HTTP to one client: `before`, and then `drop` again and again."""
-    listener = socket.create_server(("127.0.0.1", 0))
-
-    def serve():
-        with listener, listener.accept()[0] as connection:
-            connection.recv(65536)
-            connection.sendall(before)
-            try:
-                while not ended.wait(0.01):
-                    connection.sendall(drop)
-            except OSError:
-                return
-
-    ended = threading.Event()
-    threading.Thread(target=serve, daemon=True).start()
-    return listener.getsockname()[1], ended
 
 
 @pytest.mark.parametrize("before", [b"", b"HTTP/1.1 200 OK\r\nX: ", b"HTTP/1.1 200 OK\r\n\r\n"])

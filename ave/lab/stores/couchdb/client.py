@@ -15,6 +15,7 @@ import msgspec
 
 from ave.exceptions import ConfigError, StoreUnavailable
 from ave.lab.stores import later, servers
+from ave.lab.stores.answers import EndlessError
 from ave.lab.stores.couchdb.connections import HungUpError, NoCache, Pool, http
 
 if TYPE_CHECKING:
@@ -136,9 +137,9 @@ class Couch:
         raise _nonsense(self.place, answer)
 
     def close(self) -> None:
-        """Close all connections."""
+        """Close the connection."""
         if self._pool is not None:
-            self._pool.close_all()
+            self._pool.close()
         self._pool = self._resource = None
 
     def _open(self) -> Any:
@@ -181,6 +182,8 @@ def _failed(place: str, error: Exception) -> Exception:
             f"{place}: what stands before it lets no request of this size through (413); raise its limit to 1 MB at "
             "least, as by nginx's client_max_body_size"
         )
+    if status == HTTPStatus.BAD_REQUEST and not reason:
+        return StoreUnavailable(f"{place} answers 400 without a word, as to a request that is cut off on its way")
     if 400 <= status < 500 and status not in _PASSING and not _told(reason):
         return _stranger(place, status)
     return StoreUnavailable(f"{place} answers {status}: {_text(reason)}")
@@ -237,8 +240,8 @@ def _reason(error: Exception) -> str:
 
 
 def _told(reason: Any) -> bool:
-    """Tell whether a refusal is a CouchDB's, which says in JSON what `error` it is; the library has read that."""
-    return isinstance(reason, tuple) and bool(reason[0])
+    """Tell whether a refusal is a CouchDB's, which says `error` and `reason` in JSON; the library has read those."""
+    return isinstance(reason, tuple) and all(isinstance(part, str) for part in reason)
 
 
 def _text(reason: Any) -> str:
@@ -256,6 +259,7 @@ _MEANINGS: tuple[tuple[tuple[type[Exception], ...], Callable[[str, Exception], E
     ((ssl.SSLCertVerificationError,), _unproved),
     ((ssl.SSLError,), _insecure),
     ((TimeoutError,), _silent),
+    ((EndlessError,), lambda place, error: StoreUnavailable(f"{place} gives {error}")),
     ((OSError,), _away),
     # what was sent is bytes by then, so none of it is about a record
     (_NONSENSE, _strange),

@@ -151,11 +151,14 @@ class CouchStore(Store):
     def _database(self, time: int) -> str:
         return f"{self._name}-{month(time)}"
 
-    def _databases(self) -> list[str]:
-        """Return the names of the databases there are, oldest month first."""
+    def _databases(self, since: int | None = None, until: int | None = None) -> list[str]:
+        """Return the names of the databases there are for these times, oldest month first."""
+        first, last = self._database(_clamped(since, TIME_MIN)), self._database(_clamped(until, TIME_MAX))
+        # not every server heeds that: pouchdb-server names all that it has
+        keys = {"startkey": f'"{first}"', "endkey": f'"{last}"'}
+        names = self._couch.rows(self._couch.ask("GET", "_all_dbs", kind=list, **keys), str)
         ours = re.compile(rf"{re.escape(self._name)}-\d\d\d\d-\d\d")
-        names = self._couch.rows(self._couch.ask("GET", "_all_dbs", kind=list), str)
-        return sorted(name for name in names if ours.fullmatch(name))
+        return sorted(name for name in names if ours.fullmatch(name) and first <= name <= last)
 
     def _prepare(self, database: str) -> None:
         """Make database and design document where they are missing."""
@@ -197,11 +200,20 @@ class CouchStore(Store):
             if len(records) == 1:
                 if isinstance(error, TooLarge):
                     raise
+                self._check_way(database)
                 return [Rejected(record, str(error)) for record in records.values()]
             items, middle = list(records.items()), len(records) // 2
             halves = dict(items[:middle]), dict(items[middle:])
             return [rejected for half in halves for rejected in self._put_month(database, half, documents)]
         return self._judge(database, self._couch.rows(rows, dict), records, documents)
+
+    def _check_way(self, database: str) -> None:
+        """Return if a request without documents is taken; who refuses that, too, does not refuse it for a document."""
+        try:
+            self._couch.ask("POST", database, "_bulk_docs", body={"docs": []}, kind=list)
+        except Refused as error:
+            why = "it refuses a request without any document, too: see what stands before it"
+            raise ConfigError(f"{error}; {why}") from error
 
     def _judge(self, database: str, rows: Any, records: dict[str, Record], documents: Documents) -> list[Rejected]:
         """Look at what became of each document."""
@@ -236,9 +248,7 @@ class CouchStore(Store):
     # Reading
 
     def _all(self, query: Query, guids: list[str | None]) -> Iterator[Record]:
-        first = self._database(_clamped(query.since, TIME_MIN))
-        last = self._database(_clamped(query.until, TIME_MAX))
-        databases = [name for name in self._databases() if first <= name <= last]
+        databases = self._databases(query.since, query.until)
         for database in reversed(databases) if query.newest else databases:
             streams = [self._stream(database, query, guid) for guid in guids]
             yield from heapq.merge(*streams, key=order, reverse=query.newest)

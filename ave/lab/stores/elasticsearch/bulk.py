@@ -68,7 +68,7 @@ def create(cluster: Cluster, lines: list[Line], *, again: bool = False) -> Outco
         return Outcome([], [])
     answer = cluster.ask("POST", _PATH + _OPTIONS, b"".join(line.action() for line in lines))
     if answer.status != 200:
-        return _halved(cluster, lines, _refusal(cluster, answer), again=again)
+        return _halved(cluster, lines, _refusal(cluster, answer, is_alone=len(lines) == 1), again=again)
     refused: list[tuple[Line, str]] = []
     there: list[Line] = []
     obstacle = ""
@@ -90,13 +90,18 @@ def _is_of_the_document(error: dict[str, Any], *, again: bool) -> bool:
     return error.get("type") in _OF_THE_DOCUMENT
 
 
-def _refusal(cluster: Cluster, answer: Answer) -> str:
-    """Return why a request was refused for what is in it; ConfigError if it was not read at all."""
+def _refusal(cluster: Cluster, answer: Answer, *, is_alone: bool) -> str:
+    """Return why a request was refused for what is in it; ConfigError if the server has not read it, nor ever will."""
     error = answer.content.get("error")
     kind = error.get("type") if isinstance(error, dict) else None
     words = f"status {answer.status}{f', {reason(error)}' if error else ''}"
     if answer.status == 413:
-        return words if kind else "status 413, too large"
+        if is_alone and not kind:
+            raise ConfigError(
+                f"{cluster.place!r}: what stands before it lets no request of this size through ({words}); raise its "
+                "limit to 1 MB at least, as by nginx's client_max_body_size"
+            )
+        return words
     if answer.status == 400 and kind and kind != _EITHER:
         return words
     raise ConfigError(f"{cluster.place!r} answers {words} to {_PATH}; see what stands before it")

@@ -9,7 +9,6 @@ from __future__ import annotations
 import logging
 import re
 import ssl
-import time
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import msgspec
@@ -20,22 +19,21 @@ from urllib3.exceptions import HTTPError, InsecureRequestWarning
 
 from ave.exceptions import ConfigError, StoreUnavailable
 from ave.lab.stores import later
+from ave.lab.stores.elasticsearch import connections
 from ave.lab.stores.servers import unproved
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from ave.lab.stores.elasticsearch.place import Place
 
 __all__ = ["Answer", "Cluster", "NotLetError", "cure", "is_passing", "reason"]
 
 log = logging.getLogger(__name__)
 
-#: Seconds: for a connection, between two pieces of an answer, and for the whole of it.
+#: Seconds: for a connection, and between two pieces of an answer; for the whole of it, see `connections`.
 CONNECT_S = 5.0
 PIECE_S = 30.0
-ANSWER_S = 60.0
-
-#: Bytes an answer has at most: a page of the largest records.
-ANSWER_BYTES = 256 * 1024 * 1024
 
 #: Bytes read at once.
 PIECE_BYTES = 64 * 1024
@@ -49,6 +47,9 @@ _ELSEWHERE = frozenset((502, 503, 504))
 #: A block that the server sets when its disk is full, and takes away again; others are a person's, or a policy's.
 _DISK_IS_FULL = re.compile(r"(FORBIDDEN|TOO_MANY_REQUESTS)/(10|12)/")
 _BLOCK = re.compile(r"FORBIDDEN/\d+/")
+
+#: What the servers mean by a 413 without a word; what stands before them has a page of its own.
+_TOO_LARGE = {"error": {"type": "too_large", "reason": "more than its http.max_content_length"}}
 
 _JSON = "application/json"
 _LINES = "application/x-ndjson"
@@ -102,7 +103,7 @@ class Cluster:
         for turn in range(first, first + len(nodes)):
             node = nodes[turn % len(nodes)]
             try:
-                status, wait, content = self._exchange(node, method, path, body)
+                status, headers, content = self._exchange(node, method, path, body)
             except (requests.RequestException, HTTPError, OSError) as error:
                 cause = _cause(error)
                 is_any_to_come |= not isinstance(cause, ssl.SSLCertVerificationError)
@@ -110,10 +111,10 @@ class Cluster:
                 continue
             if status not in _ELSEWHERE:
                 self._first = turn % len(nodes)
-                return _judged(node, status, wait, content)
+                return _judged(node, status, headers, content)
             is_any_to_come = True
             failures.append(f"{node}: {_said(status, content)}")
-            waits.append(wait)
+            waits.append(headers.get("Retry-After"))
         if not is_any_to_come:
             raise ConfigError("; ".join(failures))
         raise StoreUnavailable({"message": "; ".join(failures), **later.asked(*waits)})
@@ -122,7 +123,7 @@ class Cluster:
         """Close all connections; the next use opens others."""
         self._session.close()
 
-    def _exchange(self, node: str, method: str, path: str, body: Any) -> tuple[int, str, bytes]:
+    def _exchange(self, node: str, method: str, path: str, body: Any) -> tuple[int, Mapping[str, str], bytes]:
         is_lines = isinstance(body, bytes)
         response = self._session.request(
             method,
@@ -134,7 +135,7 @@ class Cluster:
             stream=True,
         )
         with response:
-            return response.status_code, response.headers.get("Retry-After", ""), _read(response)
+            return response.status_code, response.headers, _read(response)
 
 
 def reason(error: Any) -> str:
@@ -163,6 +164,7 @@ def cure(words: str) -> str:
 
 def _session(place: Place) -> requests.Session:
     session = requests.Session()
+    connections.bound(session)
     # neither a proxy nor a .netrc that happens to be there
     session.trust_env = False
     session.verify = place.verify
@@ -180,26 +182,23 @@ def _session(place: Place) -> requests.Session:
 
 
 def _read(response: requests.Response) -> bytes:
-    """Read an answer, but not for ever, nor without end."""
-    pieces, deadline, left = [], time.monotonic() + ANSWER_S, ANSWER_BYTES
-    # unlike `read` and `iter_content`, `read1` gives what is there, so that the deadline is looked at
+    """Read an answer; one that is small as it comes, and large when unpacked, is bounded here, too."""
+    pieces, left = [], connections.ANSWER_BYTES
     while piece := response.raw.read1(PIECE_BYTES, decode_content=True):
         pieces.append(piece)
         left -= len(piece)
         if left < 0:
-            raise requests.exceptions.ContentDecodingError(f"an answer of more than {ANSWER_BYTES} bytes")
-        if time.monotonic() > deadline:
-            raise requests.exceptions.ReadTimeout(f"an answer of more than {ANSWER_S:g} seconds")
+            raise requests.exceptions.ContentDecodingError(f"more than {connections.ANSWER_BYTES} bytes")
     return b"".join(pieces)
 
 
-def _judged(node: str, status: int, wait: str, content: bytes) -> Answer:
+def _judged(node: str, status: int, headers: Mapping[str, str], content: bytes) -> Answer:
     """Return an answer that the caller knows what to do with; raise for all others."""
     if 300 <= status < 400:
         raise ConfigError(f"{node} sends us elsewhere (status {status}), which is not followed; give the right url")
     said = _said(status, content)
     if status in _AWAY or (status == 403 and is_passing(said)):
-        raise StoreUnavailable({"message": f"{node}: {said}", **later.asked(wait)})
+        raise StoreUnavailable({"message": f"{node}: {said}", **later.asked(headers.get("Retry-After"))})
     if status == 403 and "cluster_block_exception" in said:
         raise ConfigError(f"{node}: {said}; {cure(said)}")
     if status in {401, 403}:
@@ -210,6 +209,8 @@ def _judged(node: str, status: int, wait: str, content: bytes) -> Answer:
         # cut off within its headers, an answer looks like one without content: whole ones have some
         parsed = msgspec.json.decode(content)
     except ValueError as error:
+        if status == 413 and headers.get("Content-Length") == "0":
+            return Answer(status, _TOO_LARGE)
         if status in {404, 413}:
             return Answer(status, {})
         raise StoreUnavailable(f"{node}: its answer is cut off or no JSON: {error}") from error
