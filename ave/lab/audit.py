@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import sqlite3
 from collections import Counter
-from contextlib import closing
+from contextlib import closing, nullcontext
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Mapping
 
     from ave.lab.config import Route
+    from ave.lab.query import Patience
     from ave.lab.stores import Store
     from ave.record import Record
 
@@ -76,8 +77,8 @@ class Audit(NamedTuple):
         return {"guid": self.guid, "ok": self.ok, "rows": rows, "gaps": gaps, **away}
 
 
-def audit(home: str, guid: str) -> Audit:
-    """Balance the books of one run on this host.
+def audit(home: str, guid: str, patience: Patience = nullcontext) -> Audit:
+    """Balance the books of one run on this host; `patience` is as for `ave.lab.query.Stores`.
 
     Raises:
         ConfigError: a configuration file is wrong, or a person has to mend the way to a required store.
@@ -86,7 +87,7 @@ def audit(home: str, guid: str) -> Audit:
     routing = Routing.read(home)
     for _ in range(TRIES):
         before = _positions(home, routing)
-        found = _audit(home, guid, routing)
+        found = _audit(home, guid, routing, patience)
         if found.ok or found.away or not found.rows or before == _positions(home, routing):
             break
     return found
@@ -97,7 +98,7 @@ def _positions(home: str, routing: Routing) -> list[dict[str, tuple[int, int]]]:
     return [cursors.positions(os.path.join(directory, route.name), route.kinds) for route in routing.routes]
 
 
-def _audit(home: str, guid: str, routing: Routing) -> Audit:
+def _audit(home: str, guid: str, routing: Routing, patience: Patience) -> Audit:
     """Balance the books once.
 
     The order makes it right while jobs emit and ave-logd ships: what is stored is counted between two looks at the
@@ -115,7 +116,10 @@ def _audit(home: str, guid: str, routing: Routing) -> Audit:
         lose_replaced(ledger, watch, replaced(ledger, watch), required)
         _enter_all(ledger, watch)
         positions = _positions(home, routing)
-        sides = [_side(route, home, guid, ledger.hosts(guid)) for route in routing.routes]
+        sides = []
+        for route in routing.routes:
+            with patience(route.name):
+                sides.append(_side(route, home, guid, ledger.hosts(guid)))
         _enter_all(ledger, watch)
         for side, read in zip(sides, positions, strict=True):
             side.unread = _unread(watch, read, guid, ledger.segments(guid))

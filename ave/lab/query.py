@@ -8,6 +8,7 @@ from __future__ import annotations
 import heapq
 import time
 from collections import OrderedDict
+from contextlib import nullcontext
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
@@ -17,10 +18,13 @@ from ave.lab.stores import order
 from ave.record import Query, Record, joined
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
+    from collections.abc import Callable, Iterable, Iterator, Mapping
+    from contextlib import AbstractContextManager
     from types import TracebackType
 
     from ave.lab.stores import Store
+
+    Patience = Callable[[str], AbstractContextManager[object]]
 
 __all__ = ["Follower", "Stores", "find", "open_stores", "story"]
 
@@ -42,14 +46,18 @@ class Stores:
     Args:
         stores: name -> store.
         unusable: name of a store that could not even be opened -> why.
+        patience: given the name of a store, a context manager for the time in which it has not answered.
 
     Attributes:
         failed: name of a store -> why it could not be asked, for the last `find`.
     """
 
-    def __init__(self, stores: dict[str, Store], unusable: Mapping[str, str] | None = None) -> None:
+    def __init__(
+        self, stores: dict[str, Store], unusable: Mapping[str, str] | None = None, patience: Patience = nullcontext
+    ) -> None:
         self._stores = stores
         self._unusable = dict(unusable or {})
+        self._patience = patience
         self.failed: dict[str, str] = {}
 
     def find(self, query: Query) -> Iterator[Record]:
@@ -93,7 +101,12 @@ class Stores:
 
     def _asked(self, name: str, query: Query) -> Iterator[Record]:
         try:
-            yield from self._stores[name].find(query)
+            with self._patience(name):
+                answers = self._stores[name].find(query)
+                first = next(answers, None)
+            if first is not None:
+                yield first
+            yield from answers
         except (StoreUnavailable, ConfigError) as error:
             self.failed[name] = str(error)
 
@@ -141,8 +154,11 @@ class Follower:
         return fresh
 
 
-def open_stores(home: str) -> Stores:
-    """Open all enabled stores of a home that can be asked; ConfigError names what is wrong in which file."""
+def open_stores(home: str, patience: Patience = nullcontext) -> Stores:
+    """Open all enabled stores of a home that can be asked; ConfigError names what is wrong in which file.
+
+    `patience` is as for `Stores`.
+    """
     stores: dict[str, Store] = {}
     unusable: dict[str, str] = {}
     for route in Routing.read(home).routes:
@@ -150,7 +166,7 @@ def open_stores(home: str) -> Stores:
             stores[route.name] = route.open(home, readonly=True)
         except ConfigError as error:
             unusable[route.name] = str(error)
-    return Stores({name: store for name, store in stores.items() if store.answers}, unusable)
+    return Stores({name: store for name, store in stores.items() if store.answers}, unusable, patience)
 
 
 def find(home: str, query: Query) -> Iterator[Record]:

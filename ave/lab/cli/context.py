@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from contextlib import contextmanager
+from threading import Timer
 from typing import TYPE_CHECKING
 
 import click
@@ -11,12 +13,17 @@ from ave.lab.cli.output import tell
 from ave.lab.query import open_stores
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from ave.lab.query import Stores
 
-__all__ = ["POLL_S", "Group", "No", "Run", "as_json_option", "pass_run", "warn"]
+__all__ = ["POLL_S", "Group", "No", "Run", "as_json_option", "pass_run", "patience", "warn"]
 
 #: Seconds between two looks at what is expected to change.
 POLL_S = 0.2
+
+#: Seconds after which a person is told what is waited for.
+PATIENCE_S = 5.0
 
 
 class No(Exception):  # noqa: N818 - an answer
@@ -42,7 +49,7 @@ class Run:
 
     def stores(self) -> Stores:
         """Open the stores of the home for reading."""
-        return open_stores(self.home)
+        return open_stores(self.home, patience)
 
 
 class Group(click.Group):
@@ -58,6 +65,18 @@ class Group(click.Group):
     def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002 - click's signature
         """Return the names of the commands."""
         return list(self.commands)
+
+
+@contextmanager
+def patience(store: str) -> Iterator[None]:
+    """Say what is waited for, if it takes long: a server that hangs is given up after a minute or so."""
+    timer = Timer(PATIENCE_S, tell, [f"waiting for the store {store}, which has not answered for {PATIENCE_S:g} s"])
+    timer.daemon = True
+    timer.start()
+    try:
+        yield
+    finally:
+        timer.cancel()
 
 
 def warn(stores: Stores) -> None:

@@ -9,6 +9,7 @@ from ave import home as homes
 from ave.exceptions import AveException, ConfigError, StoreUnavailable
 from ave.lab.cli import host, running
 from ave.lab.cli.contents import look
+from ave.lab.cli.context import patience
 from ave.lab.cli.finding import OK, WARNING, WRONG, Finding
 from ave.lab.cli.output import many, seconds, size
 from ave.lab.config import Routing, check, load
@@ -72,7 +73,7 @@ def _store(route: Route, home: str, failure: str) -> Finding:
     """Try one store; `failure`: why ave-logd can store nothing there, if it says so."""
     name = route.name
     try:
-        with closing(open_store(route.url, home, route.kinds, readonly=True)) as store:
+        with patience(name), closing(open_store(route.url, home, route.kinds, readonly=True)) as store:
             store.probe()
     except StoreUnavailable as error:
         what, cure = f"{name}: {error}", _cure(route, home, is_away=True)

@@ -10,7 +10,7 @@ import click
 from ave.exceptions import StoreUnavailable
 from ave.lab.audit import audit as ask
 from ave.lab.cli import guids
-from ave.lab.cli.context import POLL_S, No, Run, as_json_option, pass_run
+from ave.lab.cli.context import POLL_S, No, Run, as_json_option, pass_run, patience
 from ave.lab.cli.course import Course
 from ave.lab.cli.output import Progress, Screen, columns, seconds, tell, write_json
 from ave.lab.cli.running import not_running
@@ -46,7 +46,7 @@ def audit(run: Run, guid: str, as_json: bool) -> None:
 
     Not balanced, a store is away, or nothing is known of the run: exit code 1, and the gaps say what is missing.
     """
-    found = ask(run.home, guid)
+    found = ask(run.home, guid, patience)
     run.code = 0 if found.ok else 1
     if as_json:
         write_json([found.as_dict()])
