@@ -116,10 +116,7 @@ def _audit(home: str, guid: str, routing: Routing, patience: Patience) -> Audit:
         lose_replaced(ledger, watch, replaced(ledger, watch), required)
         _enter_all(ledger, watch)
         positions = _positions(home, routing)
-        sides = []
-        for route in routing.routes:
-            with patience(route.name):
-                sides.append(_side(route, home, guid, ledger.hosts(guid)))
+        sides = [_side(route, home, guid, ledger.hosts(guid), patience) for route in routing.routes]
         _enter_all(ledger, watch)
         for side, read in zip(sides, positions, strict=True):
             side.unread = _unread(watch, read, guid, ledger.segments(guid))
@@ -155,13 +152,13 @@ def _enter_all(ledger: Ledger, watch: Watch) -> None:
         ledger.commit()
 
 
-def _side(route: Route, home: str, guid: str, hosts: list[str]) -> Side:
+def _side(route: Route, home: str, guid: str, hosts: list[str], patience: Patience) -> Side:
     """Ask a store what it has of the run; ConfigError: a person has to mend the way to a required one."""
     side = Side(route.name, route.kinds, route.required)
     letters = DeadLetters(homes.ave(home, "spool"), route.name).read()
     dead = [letter.record for letter in letters if letter.record.guid == guid]
     try:
-        with closing(route.open(home, readonly=True)) as store:
+        with patience(route.name), closing(route.open(home, readonly=True)) as store:
             if store.answers:
                 dead = _not_stored(store, dead)
                 side.stored = store.count(guid, hosts)

@@ -300,8 +300,8 @@ LOGD = [
     ),
     Mutant(
         *("R13", "an ave-logd that serves older files is taken for well", SERVICES),
-        '    before = said.get("serves", now)\n',
-        "    before = now\n",
+        '    before = said.get("serves")\n',
+        "    before = None\n",
         f"{TEST_SERVICES} -k older_files",
     ),
     Mutant(
@@ -324,9 +324,9 @@ LOGD = [
     ),
     Mutant(
         *("R13", "the audit counts what is stored last", AUDIT),
-        "        sides = [_side(route, home, guid, ledger.hosts(guid)) for route in routing.routes]\n"
+        "        sides = [_side(route, home, guid, ledger.hosts(guid), patience) for route in routing.routes]\n"
         "        _enter_all(ledger, watch)\n",
-        "        sides = [_side(route, home, guid, ledger.hosts(guid)) for route in routing.routes]\n",
+        "        sides = [_side(route, home, guid, ledger.hosts(guid), patience) for route in routing.routes]\n",
         f"{TEST_AUDIT} -k in_the_books_too",
     ),
     Mutant(

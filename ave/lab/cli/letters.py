@@ -106,17 +106,15 @@ def _offer(store: Store, dead: Iterator[Rejected], letters: DeadLetters, name: s
     some: list[Rejected] = []
     why_not = ""
     while batch := list(islice(dead, BATCH)):
-        if why_not:
+        if not why_not:
+            try:
+                again = put_all(store, [letter.record for letter in batch])
+            except (StoreUnavailable, ConfigError) as error:
+                why_not = str(error)
+            else:
+                some += again[: SOME - len(some)]
+                delivered, refused = delivered + len(batch) - len(again), refused + len(again)
+                batch = again  # what stays
+        if batch:
             letters.add(batch)
-            continue
-        try:
-            again = put_all(store, [letter.record for letter in batch])
-        except (StoreUnavailable, ConfigError) as error:
-            why_not = str(error)
-            letters.add(batch)
-            continue
-        if again:
-            letters.add(again)
-        some += again[: SOME - len(some)]
-        delivered, refused = delivered + len(batch) - len(again), refused + len(again)
     return Retried(name, delivered, refused, some, why_not)

@@ -38,11 +38,13 @@ def failures(said: dict[str, str]) -> dict[str, str]:
 
 def outdated(home: str, said: dict[str, Any]) -> str:
     """Return how the configuration that a service says it `serves` differs from the files; empty if it does not."""
+    before = said.get("serves")
+    if before is None:
+        return ""
     try:
         now = served(Routing.read(home))
     except ConfigError:
         return ""  # what is in the files cannot be served
-    before = said.get("serves", now)
     differing = [name for name in {**now, **before} if now.get(name) != before.get(name)]
     return f"serves an older configuration than the files have, of {', '.join(differing)}" if differing else ""
 

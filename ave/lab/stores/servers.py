@@ -18,7 +18,7 @@ from ave.tls import is_loopback, way_to
 if TYPE_CHECKING:
     import ssl
 
-__all__ = ["Server", "parse", "unproved"]
+__all__ = ["Server", "parse", "too_narrow", "unproved"]
 
 log = logging.getLogger(__name__)
 
@@ -91,6 +91,14 @@ def parse(url: str, port: int, *, quiet: bool = False) -> Server:
         what = "whoever answers is believed" if tls else "everything is sent in the clear"
         log.warning("%s: INSECURE: %s", server.place, what, extra={"action": "insecure"})
     return server
+
+
+def too_narrow(place: str, words: str) -> str:
+    """Say that what stands before a server refuses a request for its size, with `words`, and the cure."""
+    return (
+        f"{place}: what stands before it lets no request of this size through ({words}); raise its limit to 1 MB at "
+        "least, as by nginx's client_max_body_size"
+    )
 
 
 def unproved(error: ssl.SSLCertVerificationError) -> str:

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from threading import Event
+import threading
+from threading import Event, Timer
 
 import pytest
 from calling import GUID, deliver
 
 from ave import spool
 from ave.lab.cli import context
-from ave.testing import MemoryStore
+from ave.testing import MemoryStore, wait_until
 
 
 class Slow(MemoryStore):
@@ -46,3 +47,4 @@ def test_nobody_is_told_of_a_store_that_answers(ave, home):
     spool.close()
     deliver(home)
     assert ave("show", GUID).err == ave("audit", GUID).err == ""
+    wait_until(lambda: not any(isinstance(one, Timer) for one in threading.enumerate()), 3, "nobody to be told later")

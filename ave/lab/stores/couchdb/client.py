@@ -178,10 +178,7 @@ def _failed(place: str, error: Exception) -> Exception:
     if status in {400, 413} and _told(reason):
         return Refused(f"{place} refuses it: {status} {_text(reason)}")
     if status == HTTPStatus.REQUEST_ENTITY_TOO_LARGE:
-        return TooLarge(
-            f"{place}: what stands before it lets no request of this size through (413); raise its limit to 1 MB at "
-            "least, as by nginx's client_max_body_size"
-        )
+        return TooLarge(servers.too_narrow(place, "413"))
     if status == HTTPStatus.BAD_REQUEST and not reason:
         return StoreUnavailable(f"{place} answers 400 without a word, as to a request that is cut off on its way")
     if 400 <= status < 500 and status not in _PASSING and not _told(reason):

@@ -9,6 +9,7 @@ import msgspec
 from ave.exceptions import ConfigError, StoreUnavailable
 from ave.lab.stores.elasticsearch.documents import record_of
 from ave.lab.stores.elasticsearch.wire import cure, is_passing, reason
+from ave.lab.stores.servers import too_narrow
 
 if TYPE_CHECKING:
     from ave.lab.stores.elasticsearch.wire import Answer, Cluster
@@ -97,10 +98,7 @@ def _refusal(cluster: Cluster, answer: Answer, *, is_alone: bool) -> str:
     words = f"status {answer.status}{f', {reason(error)}' if error else ''}"
     if answer.status == 413:
         if is_alone and not kind:
-            raise ConfigError(
-                f"{cluster.place!r}: what stands before it lets no request of this size through ({words}); raise its "
-                "limit to 1 MB at least, as by nginx's client_max_body_size"
-            )
+            raise ConfigError(too_narrow(repr(cluster.place), words))
         return words
     if answer.status == 400 and kind and kind != _EITHER:
         return words
